@@ -1,0 +1,53 @@
+# The commands of this project. `make demo` and `make test` are all that a newcomer needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+KEEP ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check fmt bench docs clean
+
+help: ## show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
+	$(PIP) install --quiet --upgrade 'pip==26.3'
+
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet -e '.[all]' -c constraints.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(PIP) install --quiet -e '.[all]' --group dev -c constraints.txt
+	@touch $@
+
+setup: $(VENV)/.dev ## make .venv with everything that development needs
+
+demo: $(VENV)/.runtime ## from an access log to 1,753 invoices, against the sandbox (KEEP=1 leaves it running)
+	$(BIN)/tallystick demo $(if $(KEEP),--keep)
+
+test: $(VENV)/.dev ## every test
+	$(BIN)/python -m pytest -n auto
+
+check: $(VENV)/.dev ## format, lint, types, layers
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+fmt: $(VENV)/.dev ## format the code
+	$(BIN)/ruff check --fix-only --quiet src tests
+	$(BIN)/ruff format src tests
+
+bench: $(VENV)/.dev ## measure, print a table and write build/bench.json
+	$(BIN)/python -m tests.bench
+
+docs: $(VENV)/.dev ## rewrite the generated parts of the docs
+	$(BIN)/python -m tests.docs.generate
+
+clean: ## remove what was built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
