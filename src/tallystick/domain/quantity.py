@@ -140,8 +140,8 @@ def to_parts(number: Decimal) -> tuple[int, int]:
     if number == number.to_integral_value():
         return int(number), 0
     with exact():
-        scaled: int = int(number * PICO)
-    return divmod(scaled, PICO)
+        scaled = int(number * PICO)
+    return scaled // PICO, scaled % PICO
 
 
 def from_parts(whole: int, pico: int) -> Decimal:
