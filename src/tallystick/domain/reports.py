@@ -1,0 +1,166 @@
+"""Usage reports: the differences that Stripe is told, and under which identifier and timestamp.
+
+A report says "measured minus already reported" for one customer, meter and billing period. Once it
+exists it never changes; what changes later becomes a further report with the next sequence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from tallystick.domain.instants import DAY_US, HOUR_US, MINUTE_US
+from tallystick.domain.quantity import DIGITS_MAX, decimals_of, exact, plain
+
+if TYPE_CHECKING:
+    from tallystick.domain.periods import Period
+
+STRIPE_AGE_MAX_US = 35 * DAY_US
+"""Stripe refuses meter events older than 35 days (API reference, billing/meter-event/create)."""
+
+AGE_MARGIN_US = HOUR_US
+"""Kept clear of that limit, because a report waits in the outbox before Stripe reads its clock."""
+
+CLOSED_PERIOD_GRACE_US = HOUR_US
+"""How long after its end Stripe still bills usage of a period: a cycle invoice stays a draft for
+about
+an hour (docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period)."""
+
+IDENTIFIER_WINDOW_US = 23 * HOUR_US
+"""How long after the first attempt a repeat is surely recognised: Stripe keeps identifiers for at
+least 24 hours, and one hour is left for clocks that differ."""
+
+
+class ReportState(StrEnum):
+    """Where a report stands.
+
+    pending -> delivered, or -> dead (Stripe refused it), or -> unresolved (outcome unknown and too
+    old to repeat). A report that Stripe would not bill is parked at its creation. An attempt under
+    way is a lease on a pending report, not a state: a crash must not leave one behind.
+    """
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    UNRESOLVED = "unresolved"
+    PARKED = "parked"
+
+
+class ParkReason(StrEnum):
+    """Why usage is kept back from Stripe."""
+
+    PERIOD_CLOSED = "period_closed"
+    """The invoice of its period is past changing."""
+    TOO_OLD = "too_old"
+    """Its period ended more than 35 days ago: Stripe takes no event with such a timestamp."""
+    NO_TIMESTAMP = "no_timestamp"
+    """Its period has no whole minute that Stripe's summaries could show by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """One line of the outbox.
+
+    ``quantity`` is the difference, possibly negative; ``timestamp`` is in whole seconds, as Stripe
+    takes it; instants are microseconds. ``first_attempt_at`` is None until it was tried.
+    """
+
+    id: int
+    customer: str
+    stripe_customer_id: str
+    meter_key: str
+    period: Period
+    window: Period
+    sequence: int
+    quantity: Decimal
+    timestamp: int
+    identifier: str
+    state: ReportState = ReportState.PENDING
+    reason: str | None = None
+    attempts: int = 0
+    first_attempt_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedReport:
+    """A report that is about to be written to the outbox; see ``UsageReport`` for the fields."""
+
+    customer: str
+    stripe_customer_id: str
+    meter_key: str
+    period: Period
+    window: Period
+    sequence: int
+    quantity: Decimal
+    timestamp: int
+    identifier: str
+    state: ReportState
+    reason: ParkReason | None
+
+
+def report_identifier(
+    stripe_customer_id: str, meter_key: str, window: Period, sequence: int, quantity: Decimal
+) -> str:
+    """Return the name under which Stripe recognises a repeat of this very report.
+
+    ``ts1-`` and 40 hexadecimal digits: the first 20 bytes of BLAKE2b over the fields, joined by
+    NUL. The quantity is part of it, so that a database restored from a backup cannot send another
+    quantity under a name that Stripe already knows. Stable over versions: a change of the recipe
+    changes the prefix.
+    """
+    fields = (
+        stripe_customer_id,
+        meter_key,
+        str(window.start_at),
+        str(window.end_at),
+        str(sequence),
+        plain(quantity),
+    )
+    return "ts1-" + blake2b("\0".join(fields).encode(), digest_size=20).hexdigest()
+
+
+def report_timestamp(period: Period, as_of: int, now: int) -> int | None:
+    """Return the Unix second under which Stripe shall count a report, or None if there is none.
+
+    As close to ``as_of`` (the end of the window reported) as these allow: inside the period;
+    outside the minutes that hold its boundaries, because Stripe's summaries are cut at whole
+    minutes and must show each period by itself; not older than Stripe takes at ``now``.
+    """
+    earliest = period.start_at // MINUTE_US * MINUTE_US + MINUTE_US
+    latest = period.end_at // MINUTE_US * MINUTE_US - 1
+    earliest = max(earliest, now - STRIPE_AGE_MAX_US + AGE_MARGIN_US)
+    if earliest > latest:
+        return None
+    at = min(max(as_of - 1, earliest), latest)
+    return -(-at // 1_000_000) if at == earliest else at // 1_000_000
+
+
+def park_reason(period: Period, now: int) -> ParkReason | None:
+    """Return why usage of the period can no longer be billed through Stripe at ``now``, if so."""
+    if period.end_at <= now - STRIPE_AGE_MAX_US + AGE_MARGIN_US:
+        return ParkReason.TOO_OLD
+    if period.end_at + CLOSED_PERIOD_GRACE_US <= now:
+        return ParkReason.PERIOD_CLOSED
+    return None
+
+
+def split_for_stripe(quantity: Decimal) -> tuple[Decimal, ...]:
+    """Return the quantity in parts of at most 15 digits, the most that a meter event's value has.
+
+    The parts add up to the quantity; a quantity that fits is its own only part.
+    """
+    with exact():
+        places = decimals_of(quantity)
+        step = Decimal(10) ** (DIGITS_MAX - places)  # the first value that would not fit
+        parts = []
+        rest = quantity
+        limit = step - Decimal(1).scaleb(-places)
+        while abs(rest) > limit:
+            part = limit.copy_sign(rest)
+            parts.append(part)
+            rest -= part
+        parts.append(rest)
+    return tuple(parts)

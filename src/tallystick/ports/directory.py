@@ -1,0 +1,109 @@
+"""Who is who at Stripe: customers, subscription items and periods, catalog, keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tallystick.domain.catalog import Catalog
+    from tallystick.domain.meters import MeterSet
+    from tallystick.domain.prices import Price
+    from tallystick.domain.subscriptions import CustomerLink, SubscriptionItem
+
+
+class Account(NamedTuple):
+    """The one Stripe account, in one mode, that a database belongs to."""
+
+    stripe_account_id: str
+    livemode: bool
+
+
+class CustomerDirectory(Protocol):
+    """Your customers, Stripe's, and what those are subscribed to."""
+
+    def link(self, links: Sequence[CustomerLink], now: int) -> int:
+        """Join customers to Stripe customers and mark their usage due; return how many are new.
+
+        All or nothing. A link that exists already is left as it is.
+
+        Raises:
+            AlreadyLinked: a customer or Stripe customer of these is linked to another one.
+        """
+        ...
+
+    def find(self, customer: str) -> CustomerLink | None:
+        """Return the customer's link."""
+        ...
+
+    def links(self) -> list[CustomerLink]:
+        """Return every link, in the order of the customers."""
+        ...
+
+    def keep_items(
+        self, stripe_customer_id: str, items: Sequence[SubscriptionItem], read_at: int
+    ) -> None:
+        """Keep what Stripe says are the customer's items; earlier periods stay known."""
+        ...
+
+    def items(self, stripe_customer_id: str) -> tuple[list[SubscriptionItem], int | None]:
+        """Return every known item and period, and when Stripe was last asked."""
+        ...
+
+
+class CatalogStore(Protocol):
+    """The catalog as it was last applied, and what its objects are called at Stripe."""
+
+    def meters(self) -> MeterSet:
+        """Return the meters in force."""
+        ...
+
+    def keep(
+        self, catalog: Catalog, meter_ids: dict[str, str], price_ids: dict[str, str], now: int
+    ) -> None:
+        """Keep a catalog that Stripe has now; rollups of new meters are made from stored events.
+
+        ``meter_ids`` and ``price_ids`` map keys to Stripe's ids.
+        """
+        ...
+
+    def meter_key(self, stripe_meter_id: str) -> str | None:
+        """Return which meter of ours reports to this Stripe meter."""
+        ...
+
+    def stripe_meter_ids(self) -> dict[str, str]:
+        """Return Stripe's meter id by our meter key."""
+        ...
+
+    def price(self, stripe_price_id: str) -> Price | None:
+        """Return our price behind one of Stripe's."""
+        ...
+
+
+class Installation(Protocol):
+    """What belongs to the database as a whole."""
+
+    def account(self) -> Account | None:
+        """Return the Stripe account that the database belongs to, once it is known."""
+        ...
+
+    def adopt(self, account: Account) -> None:
+        """Record the account, once and for all.
+
+        Raises:
+            WrongAccount: it belongs to another account or mode.
+        """
+        ...
+
+    def add_key(self, name: str, digest: bytes, now: int) -> str:
+        """Keep an API key's digest; return the key's id."""
+        ...
+
+    def has_key(self, digest: bytes) -> bool:
+        """Tell whether a key with this digest may be used."""
+        ...
+
+    def schema_version(self) -> int:
+        """Return the number of the newest migration applied."""
+        ...

@@ -1,0 +1,63 @@
+"""What can go wrong at a port, by what the caller should do about it."""
+
+from __future__ import annotations
+
+
+class PortError(Exception):
+    """A failure behind a port. ``code`` is stable; the message says what happened and what to do."""
+
+    code = "port_error"
+
+
+class StoreUnavailable(PortError):
+    """The store could not do it now; nothing was stored, and the same call may succeed later."""
+
+    code = "store_unavailable"
+
+
+class StoreBusy(StoreUnavailable):
+    """More work is waiting than the store takes: slow down and repeat."""
+
+    code = "store_busy"
+
+
+class StoreUnusable(PortError):
+    """The store is not one that this version can work with; repeating does not help."""
+
+    code = "store_unusable"
+
+
+class UsageOverflow(PortError):
+    """A sum would leave the range that the store adds exactly; nothing was stored."""
+
+    code = "usage_overflow"
+
+
+class AlreadyLinked(PortError):
+    """The customer, or the Stripe customer, is linked to another one."""
+
+    code = "already_linked"
+
+
+class LeaseLost(PortError):
+    """Another worker took the report over: its outcome is not this worker's to write."""
+
+    code = "lease_lost"
+
+
+class StripeUnreachable(PortError):
+    """Stripe did not answer, or answered that it cannot now."""
+
+    code = "stripe_unreachable"
+
+
+class StripeRefused(PortError):
+    """Stripe answered that the request is wrong; repeating it does not help."""
+
+    code = "stripe_refused"
+
+
+class WrongAccount(PortError):
+    """The key belongs to another Stripe account or mode than this database."""
+
+    code = "wrong_account"

@@ -1,0 +1,79 @@
+"""Where usage events are kept, each once, with the rollups that are read instead of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
+
+    from tallystick.domain.aggregation import RollupState
+    from tallystick.domain.events import EventStatus, UsageEvent
+    from tallystick.domain.meters import Meter
+    from tallystick.domain.periods import Period
+
+
+class MeteredEvent(NamedTuple):
+    """An event that is to be stored, with the meters that count it."""
+
+    event: UsageEvent
+    meters: tuple[Meter, ...]
+
+
+class StoredEvent(NamedTuple):
+    """An event as stored. ``seq`` grows with every event; ``received_at`` is when it was stored."""
+
+    seq: int
+    received_at: int
+    event: UsageEvent
+
+
+class UsageCell(NamedTuple):
+    """The rollup of one UTC hour."""
+
+    hour_at: int
+    state: RollupState
+
+
+class EventStore(Protocol):
+    """The log of usage events."""
+
+    def append(
+        self, entries: Sequence[MeteredEvent], received_at: int
+    ) -> Future[list[EventStatus]]:
+        """Append events in order, once each, and add them to their meters' rollups.
+
+        All or nothing per call. An event whose identity is stored already is a duplicate if all else
+        is equal too, and a conflict if not; neither changes anything. The future completes when the
+        events are durable; several calls may share one commit.
+
+        Raises (from the future):
+            StoreUnavailable: nothing was stored; repeat later.
+            UsageOverflow: one of the events takes a sum out of range; nothing was stored.
+        """
+        ...
+
+    def scan(self, after_seq: int, limit: int) -> list[StoredEvent]:
+        """Return stored events in the order of their ``seq``, from the first beyond ``after_seq``."""
+        ...
+
+    def count(self) -> int:
+        """Return how many events are stored."""
+        ...
+
+
+class UsageReader(Protocol):
+    """Measured usage, without scanning events."""
+
+    def usage(self, meter: Meter, customer: str, period: Period) -> RollupState:
+        """Return the state of all stored events of the meter and customer in the period."""
+        ...
+
+    def hours(self, meter: Meter, customer: str, period: Period) -> list[UsageCell]:
+        """Return the same by UTC hour, hours without events left out, oldest first."""
+        ...
+
+    def customers(self, prefix: str = "") -> Iterator[str]:
+        """Return every customer that has usage, in order."""
+        ...

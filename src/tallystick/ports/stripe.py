@@ -1,0 +1,164 @@
+"""What the inside needs from Stripe, one small port per need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from decimal import Decimal
+
+    from tallystick.domain.catalog import Catalog
+    from tallystick.domain.periods import Period
+    from tallystick.domain.subscriptions import SubscriptionItem
+    from tallystick.ports.directory import Account
+
+
+class AttemptResult(StrEnum):
+    """What came back from telling Stripe of a report."""
+
+    TAKEN = "taken"
+    """200: taken; Stripe counts it asynchronously."""
+    KNOWN = "known"
+    """Refused because an earlier attempt got through: the report is delivered."""
+    UNKNOWN = "unknown"
+    """Connection lost or timed out: it may have been taken. Repeat the same request."""
+    FAILED = "failed"
+    """5xx or 409: not taken, as far as Stripe says. Repeat under a fresh request key, because the
+    old one would replay the failure."""
+    SLOW_DOWN = "slow_down"
+    """429: not taken; send less."""
+    REFUSED = "refused"
+    """A permanent error: Stripe will not count it."""
+
+
+class Attempt(NamedTuple):
+    """The outcome of one request; ``code`` and ``message`` are Stripe's where it gave any."""
+
+    result: AttemptResult
+    code: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MeterEvent:
+    """What Stripe is told: the quantity of one report.
+
+    ``timestamp`` is Unix seconds. ``request_key`` is the Idempotency-Key.
+    """
+
+    event_name: str
+    stripe_customer_id: str
+    quantity: Decimal
+    timestamp: int
+    identifier: str
+    request_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceLine:
+    """One line of a Stripe invoice; the amount is in minor units."""
+
+    description: str
+    quantity: str
+    amount_minor: int
+    stripe_price_id: str | None
+    stripe_item_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """A Stripe invoice with all its lines; the total is in minor units."""
+
+    stripe_invoice_id: str
+    stripe_customer_id: str
+    stripe_subscription_id: str | None
+    billing_reason: str | None
+    status: str
+    currency: str
+    total_minor: int
+    lines: tuple[InvoiceLine, ...]
+
+
+class UsageSink(Protocol):
+    """Where reports go."""
+
+    def send(self, event: MeterEvent) -> Attempt:
+        """Tell Stripe once. Never raises for what Stripe or the network answers."""
+        ...
+
+
+class AccountReader(Protocol):
+    """Whose Stripe this is."""
+
+    def account(self) -> Account:
+        """Return the account and mode of the key.
+
+        Raises:
+            StripeUnreachable: no answer.
+            StripeRefused: the key is not valid.
+        """
+        ...
+
+
+class SubscriptionReader(Protocol):
+    """What customers are subscribed to. Every method raises StripeUnreachable or StripeRefused."""
+
+    def items(self, stripe_customer_id: str) -> list[SubscriptionItem]:
+        """Return the customer's metered items of subscriptions that are not over."""
+        ...
+
+    def test_clock_id(self, stripe_customer_id: str) -> str | None:
+        """Return the test clock that the customer lives on, if any."""
+        ...
+
+    def test_clock_now(self, test_clock_id: str) -> int:
+        """Return the instant that the test clock shows, in microseconds."""
+        ...
+
+
+class SummaryReader(Protocol):
+    """Stripe's own totals."""
+
+    def summarized(self, stripe_meter_id: str, stripe_customer_id: str, period: Period) -> Decimal:
+        """Return Stripe's total of the meter for the customer in the period, cut at whole minutes.
+
+        Raises:
+            StripeUnreachable, StripeRefused
+        """
+        ...
+
+
+class InvoiceReader(Protocol):
+    """Stripe's half of the bill."""
+
+    def invoices(self) -> Iterator[Invoice]:
+        """Return every invoice of the account, with all lines, newest first.
+
+        Raises:
+            StripeUnreachable, StripeRefused
+        """
+        ...
+
+
+class CatalogGateway(Protocol):
+    """The catalog at Stripe. Every method raises StripeUnreachable or StripeRefused."""
+
+    def apply(self, catalog: Catalog) -> AppliedCatalog:
+        """Create what the catalog has and Stripe lacks; change nothing else.
+
+        Repeating it, also after a crash half-way, creates nothing twice.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedCatalog:
+    """Stripe's ids by our keys, and what had to be created."""
+
+    meter_ids: dict[str, str]
+    product_ids: dict[str, str]
+    price_ids: dict[str, str]
+    created: tuple[str, ...]
