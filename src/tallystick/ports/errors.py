@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class PortError(Exception):
-    """A failure behind a port. ``code`` is stable; the message says what happened and what to do."""
+    """A failure behind a port. ``code`` is stable; the message says what happened."""
 
     code = "port_error"
 

@@ -44,9 +44,9 @@ class EventStore(Protocol):
     ) -> Future[list[EventStatus]]:
         """Append events in order, once each, and add them to their meters' rollups.
 
-        All or nothing per call. An event whose identity is stored already is a duplicate if all else
-        is equal too, and a conflict if not; neither changes anything. The future completes when the
-        events are durable; several calls may share one commit.
+        All or nothing per call. An event whose identity is stored already is a duplicate if all
+        else is equal too, and a conflict if not; neither changes anything. The future completes
+        when the events are durable; several calls may share one commit.
 
         Raises (from the future):
             StoreUnavailable: nothing was stored; repeat later.
@@ -55,7 +55,7 @@ class EventStore(Protocol):
         ...
 
     def scan(self, after_seq: int, limit: int) -> list[StoredEvent]:
-        """Return stored events in the order of their ``seq``, from the first beyond ``after_seq``."""
+        """Return stored events in the order of ``seq``, from the first beyond ``after_seq``."""
         ...
 
     def count(self) -> int:

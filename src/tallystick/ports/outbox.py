@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 
 
 class Due(NamedTuple):
-    """A customer and meter with usage that may not be reported yet."""
+    """A customer and meter with usage that may not be reported yet.
+
+    ``mark`` changes whenever it is marked anew.
+    """
 
     customer: str
     meter_key: str
+    mark: int
 
 
 class Reported(NamedTuple):
@@ -61,8 +65,8 @@ class ReportBook(Protocol):
     ) -> bool:
         """Write planned reports to the outbox and say whether more of this will be due.
 
-        All or nothing. False if another process planned the same sequence first: nothing was written
-        then, and what is due stays due.
+        All or nothing. False if another process planned the same sequence first: nothing was
+        written then. It stays due too where more events were noticed since ``due`` was read.
         """
         ...
 

@@ -1,0 +1,207 @@
+"""One SQLite file: a writer thread that shares commits, and readers beside it."""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from tallystick.ports.errors import (
+    PortError,
+    StoreBusy,
+    StoreUnavailable,
+    StoreUnusable,
+    UsageOverflow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+BUSY_TIMEOUT_MS = 5_000
+"""How long another process may hold the write lock before a write is given up."""
+
+GROUP_MAX = 256
+"""Pieces of work in one commit: bounds how long the first of them waits for the last."""
+
+QUEUE_MAX = 4_096
+"""Pieces of work that wait for the writer; more is refused, because waiting would not end."""
+
+READERS_MAX = 8
+"""Connections kept for reading; more readers at once get connections that are closed after use."""
+
+CACHE_KIB = 65_536
+"""Page cache of the writer."""
+
+
+class _Submission(NamedTuple):
+    work: Work[object]
+    future: Future[object]
+
+
+class SqliteDatabase:
+    """A database file that is open.
+
+    One thread writes. It takes all work that waits, runs each piece in a savepoint of one
+    transaction, commits once, and only then completes the futures: whoever got an answer has it
+    durably (WAL, ``synchronous=FULL``). A piece that fails is rolled back alone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue(READERS_MAX)
+        self._work: queue.Queue[_Submission | None] = queue.Queue(QUEUE_MAX)
+        self._submitting = threading.Lock()
+        self._is_closed = False
+        try:
+            self._writer = connect(path)
+        except sqlite3.Error as error:
+            raise opening_failed(path, error) from error
+        self._thread = threading.Thread(target=self._write_until_closed, name="sqlite-writer")
+        self._thread.start()
+
+    def write(self, work: Work[T]) -> Future[T]:
+        """Run the work in the writer's next transaction; the future completes once it is durable.
+
+        Raises:
+            StoreBusy: too much work is waiting, or the database was closed.
+        """
+        future: Future[T] = Future()
+        with self._submitting:  # so that nothing is queued behind the closing mark
+            if self._is_closed:
+                raise StoreBusy("the database is being closed; nothing was stored")
+            self._submit(_Submission(work, future))  # type: ignore[arg-type]  # one queue, all result types
+        return future
+
+    def _submit(self, submission: _Submission) -> None:
+        try:
+            self._work.put_nowait(submission)
+        except queue.Full:
+            raise StoreBusy(f"{QUEUE_MAX} writes are waiting; slow down and repeat") from None
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Return a connection that sees one snapshot until the block ends."""
+        try:
+            connection = self._idle.get_nowait()
+        except queue.Empty:
+            connection = connect(self.path, read_only=True)
+        try:
+            connection.execute("BEGIN")
+            yield connection
+        except sqlite3.Error as error:
+            raise translated(error) from error
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            try:
+                self._idle.put_nowait(connection)
+            except queue.Full:
+                connection.close()
+
+    def close(self) -> None:
+        """Finish the work that waits, then close every connection."""
+        with self._submitting:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        self._work.put(None)
+        self._thread.join()
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
+    def _write_until_closed(self) -> None:
+        group: list[_Submission] = []
+        is_open = True
+        while is_open:
+            is_open = self._collect(group)
+            if group:
+                self._commit(group)
+            group.clear()
+        self._writer.close()
+
+    def _collect(self, group: list[_Submission]) -> bool:
+        """Wait for work and take what has gathered; tell whether to go on."""
+        submission = self._work.get()
+        while submission is not None:
+            if submission.future.set_running_or_notify_cancel():
+                group.append(submission)
+            if len(group) == GROUP_MAX:
+                return True
+            try:
+                submission = self._work.get_nowait()
+            except queue.Empty:
+                return True
+        return False
+
+    def _commit(self, group: list[_Submission]) -> None:
+        outcomes: list[object] = []
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            outcomes.extend(self._attempt(submission.work) for submission in group)
+            self._writer.execute("COMMIT")
+        except Exception as error:  # the writer outlives whatever happens to one commit
+            self._roll_back()
+            failure = translated(error) if isinstance(error, sqlite3.Error) else error
+            for submission in group:
+                submission.future.set_exception(failure)
+            return
+        for submission, outcome in zip(group, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                submission.future.set_exception(outcome)
+            else:
+                submission.future.set_result(outcome)
+
+    def _attempt(self, work: Work[object]) -> object:
+        """Run one piece; return its result or its failure, which undoes this piece alone."""
+        self._writer.execute("SAVEPOINT piece")
+        try:
+            outcome = work(self._writer)
+        except Exception as error:  # it belongs to the caller, whose future gets it
+            if not self._writer.in_transaction:
+                raise  # SQLite gave the whole transaction up (disk full, I/O error)
+            self._writer.execute("ROLLBACK TO piece")
+            outcome = translated(error) if isinstance(error, sqlite3.Error) else error
+        self._writer.execute("RELEASE piece")
+        return outcome
+
+    def _roll_back(self) -> None:
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open the file as every part of Tallystick does: WAL, durable and explicit transactions."""
+    connection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False
+    )
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    if read_only:
+        connection.execute("PRAGMA query_only=ON")
+    else:
+        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+    return connection
+
+
+def opening_failed(path: Path, error: sqlite3.Error) -> PortError:
+    """Return the error for a file that cannot be opened."""
+    return StoreUnusable(f"{path} cannot be opened as a SQLite database: {error}")
+
+
+def translated(error: sqlite3.Error) -> PortError:
+    """Return the port's error for one of SQLite's, by what the caller can do about it."""
+    text = str(error)
+    if isinstance(error, sqlite3.IntegrityError) and "REAL value in INTEGER" in text:
+        return UsageOverflow("a sum of usage would leave the range that is added exactly")
+    if isinstance(error, sqlite3.OperationalError):
+        return StoreUnavailable(f"the database could not do it now ({text}); nothing was stored")
+    return StoreUnusable(f"the database refused: {text}")

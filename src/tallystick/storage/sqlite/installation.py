@@ -1,0 +1,68 @@
+"""What belongs to a SQLite database as a whole: its account, its keys, its schema."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from tallystick.ports.directory import Account
+from tallystick.ports.errors import WrongAccount
+from tallystick.storage.sqlite.statements import statements
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from tallystick.storage.sqlite.database import SqliteDatabase
+
+_SQL = statements("installation")
+
+
+class SqliteInstallation:
+    """``Installation`` on one SQLite file."""
+
+    def __init__(self, database: SqliteDatabase, now: int) -> None:
+        self._database = database
+        database.write(lambda connection: connection.execute(_SQL["install"], (now,))).result()
+
+    def account(self) -> Account | None:
+        """Return the Stripe account that the database belongs to, once it is known."""
+        with self._database.read() as connection:
+            account_id, livemode = connection.execute(_SQL["account"]).fetchone()
+        return None if account_id is None else Account(account_id, bool(livemode))
+
+    def adopt(self, account: Account) -> None:
+        """Record the account, once and for all."""
+
+        def adopt(connection: sqlite3.Connection) -> None:
+            account_id, livemode = connection.execute(_SQL["account"]).fetchone()
+            if account_id is None:
+                connection.execute(_SQL["adopt"], account)
+            elif Account(account_id, bool(livemode)) != account:
+                raise WrongAccount(
+                    f"this database belongs to Stripe account {account_id} in "
+                    f"{_mode(bool(livemode))} mode; the key is for {account.stripe_account_id} in "
+                    f"{_mode(account.livemode)} mode: use another database for it"
+                )
+
+        self._database.write(adopt).result()
+
+    def add_key(self, name: str, digest: bytes, now: int) -> str:
+        """Keep an API key's digest; return the key's id."""
+        key_id = f"key_{secrets.token_hex(8)}"
+        row = (key_id, name, digest, now)
+        self._database.write(lambda connection: connection.execute(_SQL["add_key"], row)).result()
+        return key_id
+
+    def has_key(self, digest: bytes) -> bool:
+        """Tell whether a key with this digest may be used."""
+        with self._database.read() as connection:
+            return connection.execute(_SQL["has_key"], (digest,)).fetchone() is not None
+
+    def schema_version(self) -> int:
+        """Return the number of the newest migration applied."""
+        with self._database.read() as connection:
+            return int(connection.execute(_SQL["schema_version"]).fetchone()[0])
+
+
+def _mode(livemode: bool) -> str:
+    return "live" if livemode else "test"

@@ -1,0 +1,46 @@
+-- name: link_of_customer
+SELECT stripe_customer_id FROM customer_links WHERE customer = ?;
+
+-- name: customer_of_link
+SELECT customer FROM customer_links WHERE stripe_customer_id = ?;
+
+-- name: add_link
+INSERT INTO customer_links (customer, stripe_customer_id, test_clock_id, linked_at)
+VALUES (?, ?, ?, ?);
+
+-- name: mark_customer_due
+-- A customer's usage from before the link becomes due with it.
+INSERT INTO report_due (customer, meter_key, mark)
+SELECT DISTINCT usage_events.customer, meters.key, installation.due_mark
+FROM installation CROSS JOIN usage_events JOIN meters ON meters.event_type = usage_events.type
+WHERE usage_events.customer = ?
+ON CONFLICT (customer, meter_key) DO UPDATE SET mark = excluded.mark;
+
+-- name: next_mark
+UPDATE installation SET due_mark = due_mark + 1;
+
+-- name: find_link
+SELECT customer, stripe_customer_id, test_clock_id FROM customer_links WHERE customer = ?;
+
+-- name: links
+SELECT customer, stripe_customer_id, test_clock_id FROM customer_links ORDER BY customer;
+
+-- name: keep_item
+INSERT INTO subscription_items (
+    stripe_item_id, period_start_at, period_end_at, stripe_subscription_id, stripe_customer_id,
+    stripe_price_id, stripe_meter_id
+) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (stripe_item_id, period_start_at) DO UPDATE SET
+    period_end_at = excluded.period_end_at, stripe_price_id = excluded.stripe_price_id,
+    stripe_meter_id = excluded.stripe_meter_id;
+
+-- name: items_read
+UPDATE customer_links SET items_read_at = ? WHERE stripe_customer_id = ?;
+
+-- name: items_read_at
+SELECT items_read_at FROM customer_links WHERE stripe_customer_id = ?;
+
+-- name: items
+SELECT stripe_item_id, stripe_subscription_id, stripe_customer_id, stripe_price_id, stripe_meter_id,
+    period_start_at, period_end_at
+FROM subscription_items WHERE stripe_customer_id = ? ORDER BY period_start_at, stripe_item_id;
