@@ -27,6 +27,20 @@ from tallystick.domain.stripe_fields import (
     read_whole,
 )
 
+__all__ = [  # PriceError and check_amount live with the limits, and belong to a price
+    "BillingScheme",
+    "PackageRound",
+    "Price",
+    "PriceError",
+    "Tier",
+    "TiersMode",
+    "TransformQuantity",
+    "UsageType",
+    "check_amount",
+    "packages_of",
+    "price_from_stripe",
+]
+
 INF = "inf"
 
 TIERS_MAX = 1000

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 
+# A member looked up on its class costs as much as a multiplication; rating does it on every line.
+_GRADUATED, _VOLUME, _METERED = TiersMode.GRADUATED, TiersMode.VOLUME, UsageType.METERED
+
+
 class ChargeLine(NamedTuple):
     """One line of an invoice.
 
@@ -90,9 +94,9 @@ def rate_all(
 
 def _rate(price: Price, measured: Decimal, rounding: Rounding) -> Charge:
     quantity = _billable(price, measured)
-    if price.tiers_mode is TiersMode.GRADUATED:
+    if price.tiers_mode is _GRADUATED:
         lines = _graduated(price, quantity, rounding)
-    elif price.tiers_mode is TiersMode.VOLUME:
+    elif price.tiers_mode is _VOLUME:
         lines = _volume(price, quantity, rounding)
     else:
         lines = (_per_unit(price, quantity, rounding),)
@@ -103,7 +107,7 @@ def _rate(price: Price, measured: Decimal, rounding: Rounding) -> Charge:
 def _billable(price: Price, measured: Decimal) -> Decimal:
     if not measured.is_finite():
         raise QuantityError("value_not_finite", f"{measured} is not a finite number")
-    if price.usage_type is UsageType.METERED:
+    if price.usage_type is _METERED:
         return measured if measured > 0 else ZERO
     if measured < 0:
         raise QuantityError("quantity_negative", "a licensed quantity cannot be negative")
