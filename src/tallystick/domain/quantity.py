@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 DIGITS_MAX = 15
 """Digits of one value: Stripe refuses more (``meter_event_value_too_many_digits``)."""
 
+TOTAL_DIGITS_MAX = 30
+"""Digits before the point of a total that is rated: more than any sum of values reaches."""
+
 DECIMALS_MAX = 12
 """Decimal places of a quantity: as many as Stripe's ``unit_amount_decimal`` has."""
 
@@ -95,6 +98,31 @@ def _checked(number: Decimal) -> Decimal:
     whole_digits = significant + exponent  # digits before the point
     if max(significant, whole_digits) > DIGITS_MAX:
         raise _too_many_digits()
+    return number
+
+
+def parse_total(value: str | int | Decimal) -> Decimal:
+    """Return a period's total as an exact decimal: as one value is read, but with more digits.
+
+    Raises:
+        QuantityError: as ``parse_quantity`` does.
+    """
+    try:
+        with exact():  # in which a float is no number
+            number = Decimal(value)
+    except (InvalidOperation, FloatOperation):
+        shown = str(value)[:40]
+        raise QuantityError("value_not_a_number", f"{shown!r} is not a decimal number") from None
+    if not number.is_finite():
+        raise QuantityError("value_not_finite", f"{number} is not a finite number")
+    if number.adjusted() >= TOTAL_DIGITS_MAX:
+        raise QuantityError(
+            "value_too_many_digits", f"a total has at most {TOTAL_DIGITS_MAX} digits"
+        )
+    if decimals_of(number) > DECIMALS_MAX:
+        raise QuantityError(
+            "value_too_many_decimals", f"a total has at most {DECIMALS_MAX} decimal places"
+        )
     return number
 
 
