@@ -65,7 +65,8 @@ class UsageReport:
     """One line of the outbox.
 
     ``quantity`` is the difference, possibly negative; ``timestamp`` is in whole seconds, as Stripe
-    takes it; instants are microseconds. ``first_attempt_at`` is None until it was tried.
+    takes it; instants are microseconds. ``first_attempt_at`` is None until it was tried;
+    ``maybe_taken`` says that some attempt may have reached Stripe without our seeing the answer.
     """
 
     id: int
@@ -81,6 +82,7 @@ class UsageReport:
     state: ReportState = ReportState.PENDING
     reason: str | None = None
     attempts: int = 0
+    maybe_taken: bool = False
     first_attempt_at: int | None = None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Protocol
 
@@ -18,8 +17,8 @@ class Clock(Protocol):
         """Return seconds on a clock that never jumps, for intervals only."""
         ...
 
-    def wait(self, event: threading.Event, seconds: float) -> bool:
-        """Wait until the event is set, at most so long; tell whether it is."""
+    def pause(self, seconds: float) -> None:
+        """Let so much time pass."""
         ...
 
 
@@ -34,6 +33,6 @@ class SystemClock:
         """Return seconds on the monotonic clock."""
         return time.monotonic()
 
-    def wait(self, event: threading.Event, seconds: float) -> bool:
-        """Wait until the event is set, at most so long; tell whether it is."""
-        return event.wait(seconds)
+    def pause(self, seconds: float) -> None:
+        """Let so much time pass."""
+        time.sleep(seconds)

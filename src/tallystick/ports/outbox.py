@@ -38,11 +38,15 @@ class Claim(NamedTuple):
 
 
 class Settlement(NamedTuple):
-    """What an attempt led to; for a pending report ``retry_at`` says when to try again."""
+    """What an attempt led to; for a pending report ``retry_at`` says when to try again.
+
+    ``maybe_taken`` stays set while an attempt's outcome is unknown.
+    """
 
     state: ReportState
     reason: str | None = None
     retry_at: int | None = None
+    maybe_taken: bool = False
 
 
 class ReportBook(Protocol):

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from decimal import Decimal
 
     from tallystick.domain.catalog import Catalog
@@ -162,3 +162,27 @@ class AppliedCatalog:
     product_ids: dict[str, str]
     price_ids: dict[str, str]
     created: tuple[str, ...]
+
+
+class Rehearsal(Protocol):
+    """Customers on test clocks. Every method raises StripeUnreachable or StripeRefused."""
+
+    def create_clock(self, frozen_at: int, name: str) -> str:
+        """Create a test clock that stands at the instant; return its id."""
+        ...
+
+    def create_customer(self, customer: str, test_clock_id: str) -> str:
+        """Create a Stripe customer on a test clock; return its id."""
+        ...
+
+    def subscribe(self, stripe_customer_id: str, stripe_price_ids: Sequence[str]) -> str:
+        """Subscribe the customer to metered prices; return the subscription's id."""
+        ...
+
+    def advance(self, test_clock_id: str, to_at: int) -> None:
+        """Begin to advance a test clock."""
+        ...
+
+    def wait_until_ready(self, test_clock_id: str) -> None:
+        """Wait until the clock has arrived and everything due on the way has happened."""
+        ...

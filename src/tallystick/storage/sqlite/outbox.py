@@ -86,6 +86,7 @@ class SqliteOutbox:
             "id": claim.report.id,
             "token": claim.token,
             "state": settlement.state,
+            "maybe_taken": settlement.maybe_taken,
             "reason": settlement.reason,
             "retry_at": settlement.retry_at,
             "now": now,
@@ -195,6 +196,7 @@ def _report(row: tuple[Any, ...]) -> UsageReport:
         state,
         reason,
         attempts,
+        maybe_taken,
         first_attempt_at,
     ) = row
     return UsageReport(
@@ -211,5 +213,6 @@ def _report(row: tuple[Any, ...]) -> UsageReport:
         state=ReportState(state),
         reason=reason,
         attempts=attempts,
+        maybe_taken=bool(maybe_taken),
         first_attempt_at=first_attempt_at,
     )

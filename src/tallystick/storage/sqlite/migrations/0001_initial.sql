@@ -116,6 +116,7 @@ CREATE TABLE usage_reports (
     reason TEXT,
     attempts INTEGER NOT NULL DEFAULT 0,
     planned_at INTEGER NOT NULL,
+    maybe_taken INTEGER NOT NULL DEFAULT 0,
     first_attempt_at INTEGER,
     next_attempt_at INTEGER NOT NULL,
     settled_at INTEGER,

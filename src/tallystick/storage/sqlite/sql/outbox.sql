@@ -39,13 +39,14 @@ INSERT INTO usage_reports (
 
 -- name: all_reports
 SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
-    window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, first_attempt_at
+    window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,
+    first_attempt_at
 FROM usage_reports WHERE :customer IS NULL OR customer = :customer ORDER BY id;
 
 -- name: claimable
 -- The oldest pending report of each customer and meter, if it may be tried now.
 SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
-    window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts,
+    window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,
     first_attempt_at, lease_token
 FROM usage_reports AS report
 WHERE state = 'pending' AND next_attempt_at <= :now AND lease_until <= :now
@@ -57,14 +58,15 @@ WHERE state = 'pending' AND next_attempt_at <= :now AND lease_until <= :now
 ORDER BY next_attempt_at LIMIT :limit;
 
 -- name: lease
+-- maybe_taken is set beforehand: if this process dies now, nobody knows what Stripe did.
 UPDATE usage_reports SET
-    lease_until = :lease_until, lease_token = :token, attempts = attempts + 1,
+    maybe_taken = 1, lease_until = :lease_until, lease_token = :token, attempts = attempts + 1,
     first_attempt_at = COALESCE(first_attempt_at, :now)
 WHERE id = :id;
 
 -- name: settle
 UPDATE usage_reports SET
-    state = :state, reason = :reason, next_attempt_at = COALESCE(:retry_at, next_attempt_at),
+    state = :state, maybe_taken = :maybe_taken, reason = :reason, next_attempt_at = COALESCE(:retry_at, next_attempt_at),
     settled_at = CASE WHEN :state = 'pending' THEN NULL ELSE :now END, lease_until = 0
 WHERE id = :id AND lease_token = :token AND state = 'pending';
 

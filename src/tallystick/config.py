@@ -1,0 +1,128 @@
+"""Settings, from ``tallystick.yaml`` and the environment; the environment wins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CONFIG_FILE = "tallystick.yaml"
+PREFIX = "TALLYSTICK_"
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be; the message names it and where it came from."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be set. In the environment each has the prefix ``TALLYSTICK_``."""
+
+    database_url: str = "sqlite:///tallystick.db"
+    """Where everything is kept; ``sqlite:///`` and a path."""
+
+    stripe_api_key: str | None = None
+    """A secret or restricted key of the Stripe account."""
+
+    stripe_api_base: str | None = None
+    """Replaces every address of Stripe's SDK, as with the sandbox; unset: Stripe itself."""
+
+    stripe_rate: int | None = None
+    """Calls a second to Stripe; unset: Stripe's published limits for the key's mode."""
+
+    webhook_secrets: tuple[str, ...] = ()
+    """Signing secrets of the webhook endpoint, several while one is rolled; comma-separated."""
+
+    host: str = "127.0.0.1"
+    """Where the API listens."""
+
+    port: int = 8787
+    """The port it listens on; 0 takes a free one."""
+
+    api_key: str | None = None
+    """The key that `tallystick import` sends its events with."""
+
+    report_seconds: int = 60
+    """Seconds between two rounds of reporting in `tallystick serve`."""
+
+    def sqlite_path(self) -> Path:
+        """Return the path of the database file.
+
+        Raises:
+            ConfigError: the address is not that of a SQLite file.
+        """
+        scheme, separator, path = self.database_url.partition(":///")
+        if scheme != "sqlite" or not separator or not path:
+            raise ConfigError(
+                f"{PREFIX}DATABASE_URL is {self.database_url!r}; sqlite:///PATH is what can be used"
+            )
+        return Path(path)
+
+
+SECRETS = frozenset({"stripe_api_key", "webhook_secrets", "api_key"})
+"""Settings that are never printed."""
+
+
+def load_settings(
+    environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Settings:
+    """Return the settings in force.
+
+    Raises:
+        ConfigError: naming the first setting that is wrong.
+    """
+    environ = os.environ if environment is None else environment
+    path = (folder or Path.cwd()) / CONFIG_FILE
+    values: dict[str, Any] = _from_file(path) if path.exists() else {}
+    values.update(_from_environment(environ))
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"settings from {CONFIG_FILE} and {PREFIX}*: {error}") from error
+    _check(settings)
+    return settings
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    import yaml  # the client's installation has no YAML, and needs no file
+
+    try:
+        loaded = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, Mapping):
+        raise ConfigError(f"{path}: settings with their values are needed")
+    return {str(name): value for name, value in loaded.items()}
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in Settings.__struct_fields__:
+        value = environ.get(PREFIX + name.upper(), "").strip()
+        if value:
+            found[name] = _listed(value) if name == "webhook_secrets" else value
+    return found
+
+
+def _listed(value: str) -> Sequence[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _check(settings: Settings) -> None:
+    if settings.stripe_rate is not None and settings.stripe_rate < 1:
+        raise ConfigError(f"{PREFIX}STRIPE_RATE is {settings.stripe_rate}; 1 is the least")
+    if not 0 <= settings.port <= 65_535:
+        raise ConfigError(f"{PREFIX}PORT is {settings.port}; 0 to 65535 are ports")
+    if settings.report_seconds < 1:
+        raise ConfigError(f"{PREFIX}REPORT_SECONDS is {settings.report_seconds}; 1 is the least")
+    base = settings.stripe_api_base
+    if base is not None and not base.startswith(("http://", "https://")):
+        raise ConfigError(f"{PREFIX}STRIPE_API_BASE is {base!r}; http:// or https:// comes first")
+    settings.sqlite_path()

@@ -1,0 +1,82 @@
+"""One connection to Stripe, or to the sandbox: key, addresses, pace, and how errors are read."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import stripe
+
+from tallystick.ports.errors import StripeRefused, StripeUnreachable
+from tallystick.stripe_gateway.pace import (
+    BASIC_PER_SECOND_LIVE,
+    BASIC_PER_SECOND_TEST,
+    METER_EVENTS_PER_SECOND_LIVE,
+    Pace,
+)
+from tallystick.stripe_gateway.versions import API_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stripe._base_address import BaseAddresses
+
+    from tallystick.ports.clock import Clock
+
+CONNECT_TIMEOUT_SECONDS = 10
+READ_TIMEOUT_SECONDS = 60
+
+
+class StripeConnection:
+    """The SDK's client with the settings that Tallystick relies on.
+
+    ``api_base`` replaces every address of the SDK; None means Stripe itself. The SDK retries
+    nothing: retries are ours, because only we know which request may be repeated. ``rate``
+    overrides Stripe's published limits for the key's mode, in calls a second.
+    """
+
+    def __init__(self, api_key: str, api_base: str | None, rate: int | None, clock: Clock) -> None:
+        self.livemode = not api_key.startswith(("sk_test_", "rk_test_"))
+        addresses: BaseAddresses = {}
+        if api_base:
+            base = api_base.rstrip("/")
+            addresses = {"api": base, "files": base, "connect": base, "meter_events": base}
+        self.client = stripe.StripeClient(
+            api_key,
+            stripe_version=API_VERSION,
+            base_addresses=addresses,
+            max_network_retries=0,
+            http_client=stripe.RequestsClient(
+                timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
+            ),
+        )
+        basic = BASIC_PER_SECOND_LIVE if self.livemode else BASIC_PER_SECOND_TEST
+        self.pace = Pace(rate or basic, clock)
+        self.meter_event_pace = self.pace
+        if self.livemode and rate is None:
+            self.meter_event_pace = Pace(METER_EVENTS_PER_SECOND_LIVE, clock)
+
+    @contextmanager
+    def call(self) -> Iterator[stripe.StripeClient]:
+        """Return the client for one paced call, and translate what it raises.
+
+        Raises:
+            StripeUnreachable: no answer, 409, 429 or 5xx; the call may be repeated.
+            StripeRefused: any other error answer.
+        """
+        self.pace.take()
+        try:
+            yield self.client
+        except stripe.RateLimitError as error:
+            self.pace.slow_down()
+            raise StripeUnreachable(f"Stripe asks to slow down: {error}") from error
+        except stripe.StripeError as error:
+            if is_passing(error):
+                raise StripeUnreachable(f"Stripe cannot be reached now: {error}") from error
+            raise StripeRefused(f"Stripe refused: {error}") from error
+
+
+def is_passing(error: stripe.StripeError) -> bool:
+    """Tell whether the same request may succeed later."""
+    status = error.http_status
+    return status is None or status == 409 or status >= 500

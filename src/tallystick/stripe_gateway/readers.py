@@ -1,0 +1,173 @@
+"""What is read from Stripe: account, items, clocks, summaries, invoices."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from tallystick.domain.instants import MINUTE_US, from_seconds, to_seconds
+from tallystick.domain.periods import Period
+from tallystick.domain.quantity import add_all
+from tallystick.domain.subscriptions import SubscriptionItem
+from tallystick.ports.directory import Account
+from tallystick.ports.stripe import Invoice, InvoiceLine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import stripe
+
+    from tallystick.stripe_gateway.connection import StripeConnection
+
+PAGE_MAX = 100
+"""Objects of one page: the most that Stripe gives."""
+
+_OVER = ("canceled", "incomplete_expired")
+
+
+class AccountReader:
+    """``AccountReader`` over ``GET /v1/account``."""
+
+    def __init__(self, connection: StripeConnection) -> None:
+        self._connection = connection
+
+    def account(self) -> Account:
+        """Return the account and mode of the key."""
+        with self._connection.call() as client:
+            found = client.v1.accounts.retrieve_current()
+        return Account(found.id, self._connection.livemode)
+
+
+class SubscriptionReader:
+    """``SubscriptionReader`` over subscriptions, customers and test clocks."""
+
+    def __init__(self, connection: StripeConnection) -> None:
+        self._connection = connection
+
+    def items(self, stripe_customer_id: str) -> list[SubscriptionItem]:
+        """Return the customer's metered items of subscriptions that are not over."""
+        with self._connection.call() as client:
+            page = client.v1.subscriptions.list(
+                {"customer": stripe_customer_id, "limit": PAGE_MAX, "status": "all"}
+            )
+        found = []
+        for subscription in page.auto_paging_iter():
+            if subscription.status in _OVER:
+                continue
+            for item in subscription["items"].auto_paging_iter():
+                recurring = item.price.recurring
+                if recurring is not None and recurring.usage_type == "metered":
+                    found.append(_item(stripe_customer_id, subscription.id, item))
+        return found
+
+    def test_clock_id(self, stripe_customer_id: str) -> str | None:
+        """Return the test clock that the customer lives on, if any."""
+        with self._connection.call() as client:
+            clock = client.v1.customers.retrieve(stripe_customer_id).test_clock
+        return clock if clock is None or isinstance(clock, str) else clock.id
+
+    def test_clock_now(self, test_clock_id: str) -> int:
+        """Return the instant that the test clock shows, in microseconds."""
+        with self._connection.call() as client:
+            clock = client.v1.test_helpers.test_clocks.retrieve(test_clock_id)
+        return from_seconds(clock.frozen_time)
+
+
+class SummaryReader:
+    """``SummaryReader`` over meter event summaries."""
+
+    def __init__(self, connection: StripeConnection) -> None:
+        self._connection = connection
+
+    def summarized(self, stripe_meter_id: str, stripe_customer_id: str, period: Period) -> Decimal:
+        """Return Stripe's total of the meter for the customer in the period.
+
+        Stripe takes whole minutes only; those that hold the period's boundaries contain no report.
+        """
+        start_at = period.start_at // MINUTE_US * MINUTE_US
+        end_at = period.end_at // MINUTE_US * MINUTE_US
+        with self._connection.call() as client:
+            page = client.v1.billing.meters.event_summaries.list(
+                stripe_meter_id,
+                {
+                    "customer": stripe_customer_id,
+                    "start_time": to_seconds(start_at),
+                    "end_time": to_seconds(end_at),
+                    "limit": PAGE_MAX,
+                },
+            )
+        # the SDK gives a float; its shortest spelling is the number that Stripe wrote
+        return add_all(Decimal(str(row.aggregated_value)) for row in page.auto_paging_iter())
+
+
+class InvoiceReader:
+    """``InvoiceReader`` over invoices and their lines."""
+
+    def __init__(self, connection: StripeConnection) -> None:
+        self._connection = connection
+
+    def invoices(self) -> Iterator[Invoice]:
+        """Return every invoice of the account, with all lines, newest first."""
+        with self._connection.call() as client:
+            page = client.v1.invoices.list({"limit": PAGE_MAX})
+        while True:
+            for invoice in page.data:
+                yield self._invoice(invoice)
+            if not page.has_more:
+                return
+            with self._connection.call():
+                page = page.next_page()
+
+    def _invoice(self, invoice: stripe.Invoice) -> Invoice:
+        lines = list(invoice.lines.data)
+        if invoice.lines.has_more:
+            with self._connection.call() as client:
+                page = client.v1.invoices.line_items.list(invoice.id, {"limit": PAGE_MAX})
+                lines = list(page.auto_paging_iter())
+        parent = invoice.parent
+        details = parent.subscription_details if parent else None
+        return Invoice(
+            stripe_invoice_id=invoice.id,
+            stripe_customer_id=_id_of(invoice.customer) or "",
+            stripe_subscription_id=_id_of(details.subscription) if details else None,
+            billing_reason=invoice.billing_reason,
+            status=invoice.status or "draft",
+            currency=invoice.currency,
+            total_minor=invoice.total,
+            lines=tuple(_line(line) for line in lines),
+        )
+
+
+def _item(
+    stripe_customer_id: str, subscription_id: str, item: stripe.SubscriptionItem
+) -> SubscriptionItem:
+    recurring = item.price.recurring
+    return SubscriptionItem(
+        stripe_item_id=item.id,
+        stripe_subscription_id=subscription_id,
+        stripe_customer_id=stripe_customer_id,
+        stripe_price_id=item.price.id,
+        stripe_meter_id=recurring.meter if recurring else None,
+        period=Period(
+            from_seconds(item.current_period_start), from_seconds(item.current_period_end)
+        ),
+    )
+
+
+def _line(line: stripe.InvoiceLineItem) -> InvoiceLine:
+    details = line.pricing.price_details if line.pricing else None
+    parent = line.parent.subscription_item_details if line.parent else None
+    return InvoiceLine(
+        description=line.description or "",
+        quantity=str(line.quantity_decimal or line.quantity or 0),
+        amount_minor=line.amount,
+        stripe_price_id=_id_of(details.price) if details else None,
+        stripe_item_id=parent.subscription_item if parent else None,
+    )
+
+
+def _id_of(reference: object) -> str | None:
+    """Return the id of something that Stripe gives as an id or, where expanded, as an object."""
+    if reference is None or isinstance(reference, str):
+        return reference
+    return str(getattr(reference, "id"))  # noqa: B009 - the SDK's union types share only this

@@ -1,0 +1,6 @@
+"""The API versions that Tallystick speaks: the only place that names one."""
+
+from __future__ import annotations
+
+API_VERSION = "2026-10-28.endive"
+"""Everything but usage records: the version of stripe-python 16.1, whose types describe it."""

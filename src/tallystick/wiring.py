@@ -1,0 +1,142 @@
+"""The only file that names concrete backends: it builds the product out of its parts."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from tallystick.billing.billing_periods import BillingPeriods
+from tallystick.config import PREFIX, ConfigError, Settings
+from tallystick.pipeline.deliver import Deliverer
+from tallystick.pipeline.ingest import Ingest
+from tallystick.pipeline.report import Reporter
+from tallystick.ports.clock import Clock, SystemClock
+from tallystick.storage.sqlite.catalog import SqliteCatalogStore
+from tallystick.storage.sqlite.customers import SqliteCustomerDirectory
+from tallystick.storage.sqlite.database import SqliteDatabase
+from tallystick.storage.sqlite.events import SqliteEventStore
+from tallystick.storage.sqlite.installation import SqliteInstallation
+from tallystick.storage.sqlite.migrations import migrate
+from tallystick.storage.sqlite.outbox import SqliteOutbox, SqliteReportBook
+from tallystick.storage.sqlite.usage import SqliteUsageReader
+from tallystick.stripe_gateway.catalog import CatalogGateway
+from tallystick.stripe_gateway.connection import StripeConnection
+from tallystick.stripe_gateway.readers import (
+    AccountReader,
+    InvoiceReader,
+    SubscriptionReader,
+    SummaryReader,
+)
+from tallystick.stripe_gateway.rehearsal import Rehearsal
+from tallystick.stripe_gateway.usage_sink import MeterEventSink
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from tallystick.ports.directory import CatalogStore, CustomerDirectory, Installation
+    from tallystick.ports.event_store import EventStore, UsageReader
+    from tallystick.ports.outbox import Outbox, ReportBook
+
+
+@dataclass(frozen=True)
+class Stripe:
+    """Everything that reaches Stripe."""
+
+    accounts: AccountReader
+    catalog: CatalogGateway
+    invoices: InvoiceReader
+    rehearsal: Rehearsal
+    subscriptions: SubscriptionReader
+    summaries: SummaryReader
+    usage: MeterEventSink
+
+
+class Tallystick:
+    """The product on one database. Close it, or use it as a context manager."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        path = settings.sqlite_path()
+        migrate(path, self.clock.now())
+        self._database = SqliteDatabase(path)
+        self.events: EventStore = SqliteEventStore(self._database)
+        self.usage: UsageReader = SqliteUsageReader(self._database)
+        self.catalog: CatalogStore = SqliteCatalogStore(self._database)
+        self.customers: CustomerDirectory = SqliteCustomerDirectory(self._database)
+        self.book: ReportBook = SqliteReportBook(self._database)
+        self.outbox: Outbox = SqliteOutbox(self._database)
+        self.installation: Installation = SqliteInstallation(self._database, self.clock.now())
+        self.ingest = Ingest(self.events, self.catalog, self.customers, self.clock)
+
+    @cached_property
+    def stripe(self) -> Stripe:
+        """Stripe, after it was made sure that it is the account that this database belongs to.
+
+        Raises:
+            ConfigError: no key is set.
+            StripeUnreachable, StripeRefused
+            WrongAccount: the database belongs to another account or mode.
+        """
+        stripe = connect_stripe(self.settings, self.clock)
+        self.installation.adopt(stripe.accounts.account())
+        return stripe
+
+    def billing_periods(self) -> BillingPeriods:
+        """Return what is known of billing periods, for one run."""
+        return BillingPeriods(self.customers, self.catalog, self.stripe.subscriptions, self.clock)
+
+    @property
+    def reporter(self) -> Reporter:
+        """What plans reports."""
+        return Reporter(
+            self.book, self.usage, self.catalog, self.customers, self.billing_periods, self.clock
+        )
+
+    @property
+    def deliverer(self) -> Deliverer:
+        """What takes reports to Stripe."""
+        jitter = random.Random()  # noqa: S311 - spreads retries, guards nothing
+        return Deliverer(self.outbox, self.stripe.usage, self.clock, jitter)
+
+    def close(self) -> None:
+        """Finish what was begun and close the database."""
+        self._database.close()
+
+    def __enter__(self) -> Tallystick:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def connect_stripe(settings: Settings, clock: Clock) -> Stripe:
+    """Return Stripe as the settings describe it; nothing is called yet.
+
+    Raises:
+        ConfigError: no key is set.
+    """
+    if not settings.stripe_api_key:
+        raise ConfigError(
+            f"{PREFIX}STRIPE_API_KEY is not set: a secret key of your Stripe account, or any "
+            "sk_test_... with the sandbox"
+        )
+    connection = StripeConnection(
+        settings.stripe_api_key, settings.stripe_api_base, settings.stripe_rate, clock
+    )
+    return Stripe(
+        accounts=AccountReader(connection),
+        catalog=CatalogGateway(connection),
+        invoices=InvoiceReader(connection),
+        rehearsal=Rehearsal(connection, clock),
+        subscriptions=SubscriptionReader(connection),
+        summaries=SummaryReader(connection),
+        usage=MeterEventSink(connection),
+    )
