@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tallystick.domain.money import format_unit_amount
+from tallystick.domain.quantity import plain
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -69,12 +70,19 @@ class PriceWording:
 
     def unit(self, unit_amount: Decimal, tier: int | None) -> str:
         """Return what follows the quantity: `` credit × Product (Tier 1 at $0.01 / month)``."""
-        label = f" {self.unit_label}" if self.unit_label else ""
-        return f"{label} × {self.product_name} ({self._rate(unit_amount, tier)})"
+        return f"{self._label} × {self.product_name} ({self._rate(unit_amount, tier)})"
+
+    def counted(self, quantity: Decimal) -> str:
+        """Return the quantity of the product: ``1000 credit × Product``."""
+        return f"{plain(quantity)}{self._label} × {self.product_name}"
 
     def flat(self, flat_amount: Decimal, tier: int) -> str:
         """Return a flat line's description: ``Product (Tier 1 at $10.00 / month)``."""
         return f"{self.product_name} ({self._rate(flat_amount, tier)})"
+
+    @property
+    def _label(self) -> str:
+        return f" {self.unit_label}" if self.unit_label else ""
 
     def _rate(self, amount: Decimal, tier: int | None) -> str:
         shown = describe_unit_amount(amount, self.currency)

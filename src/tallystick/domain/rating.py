@@ -9,10 +9,11 @@ zero usage is charged in the first tier and so bills its flat amount
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from tallystick.domain.money import USAGE_LINE_ROUNDING, Rounding, round_to_minor
-from tallystick.domain.prices import Price, TiersMode, UsageType, packages_of
+from tallystick.domain.prices import BillingScheme, Price, TiersMode, UsageType, packages_of
 from tallystick.domain.quantity import ZERO, QuantityError, exact, plain
 from tallystick.domain.trace import trace_charge
 
@@ -90,6 +91,29 @@ def rate_all(
     """
     with exact():
         return [_rate(price, quantity, rounding) for price, quantity in usages]
+
+
+def rate_trial(price: Price, quantity: Decimal) -> Charge:
+    """Return the charge of usage in a free trial: shown on one line, and not charged.
+
+    Recorded: a trial's usage of 5783 is a line of quantity 5783 and amount 0. The wording beyond
+    ``Free trial`` is an assumption.
+
+    Raises:
+        QuantityError: as ``rate`` does.
+    """
+    free = replace(
+        price,
+        billing_scheme=BillingScheme.PER_UNIT,
+        tiers_mode=None,
+        tiers=(),
+        transform_quantity=None,
+        unit_amount=ZERO,
+    )
+    charge = rate(free, quantity)
+    (line,) = charge.lines
+    described = f"Free trial for {free.wording.counted(charge.quantity)}"
+    return charge._replace(lines=(line._replace(description=described),))
 
 
 def _rate(price: Price, measured: Decimal, rounding: Rounding) -> Charge:
