@@ -91,10 +91,11 @@ class PriceWording:
 
 
 def describe_unit_amount(minor: Decimal, currency: str) -> str:
-    """Return a unit amount with its currency: ``$0.005``, ``¥5``, ``CHF 1.00``."""
-    major = format_unit_amount(minor, currency)
-    symbol = SYMBOL_BY_CURRENCY.get(currency)
-    return f"{currency.upper()} {major}" if symbol is None else f"{symbol}{major}"
+    """Return a unit amount with its currency: ``$0.005``, ``-¥5``, ``CHF 1.00``."""
+    sign = "-" if minor < 0 else ""
+    major = format_unit_amount(minor.copy_abs(), currency)
+    symbol = SYMBOL_BY_CURRENCY.get(currency, f"{currency.upper()} ")
+    return f"{sign}{symbol}{major}"
 
 
 def describe_recurrence(interval: str | None, interval_count: int) -> str:
