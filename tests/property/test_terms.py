@@ -222,6 +222,10 @@ def test_the_sum_of_the_lines_is_the_invoice(
     after_items = sum(line.amount_minor for line in rated.lines)
     assert rated.subtotal_minor == after_items
     assert rated.total_minor == after_items - taken - drawn + added
+    rated_lines = rated.lines[: sum(len(charge.lines) for charge in rated.charges)]
+    of_usage = sum(line.net_minor + line.credits_minor for line in rated_lines)
+    above_cap = max(0, charged - cap) if cap is not None else 0
+    assert drawn <= max(0, of_usage - above_cap)
     if minimum is not None:
         assert after_items - taken >= minimum
     elif cap is not None:

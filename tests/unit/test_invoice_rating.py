@@ -80,6 +80,15 @@ def test_credits_do_not_pay_a_true_up() -> None:
     assert nets(rated) == [0, 900]
 
 
+def test_credits_do_not_pay_for_what_the_cap_takes_back() -> None:
+    rated = invoice(
+        spend_cap=SpendCap(2500, "usd"),
+        credit_grants=(CreditGrant(key="g", left_minor=5000, currency="usd"),),
+    )
+    assert [line.credits_minor for line in rated.lines] == [1000, 1500, 0, 0]
+    assert rated.total_minor == 2000
+
+
 def test_expired_credits_pay_nothing_at_finalization() -> None:
     grant = CreditGrant(key="g", left_minor=5000, currency="usd", expires_at=10)
     assert invoice(credit_grants=(grant,), finalized_at=9).total_minor == 2000
@@ -133,5 +142,6 @@ def test_the_trace_goes_from_the_quantities_to_the_total() -> None:
         "line 1: $10.00; discount -$1.00, credits -$1.00, VAT 20% added $1.60",
         "line 2: Minimum commitment of $20.00: remaining amount $11.00",
         "line 2: $11.00; VAT 20% added $2.20",
+        "credit g pays $1.00 of line 1",
         "subtotal $21.00, total $22.80",
     )

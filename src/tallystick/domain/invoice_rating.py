@@ -100,6 +100,11 @@ class RatedInvoice:
         rated = sum(len(charge.lines) for charge in self.charges)
         for number, line in enumerate(self.lines, 1):
             steps.extend(_line_steps(number, line, self.currency, is_rated=number <= rated))
+        steps.extend(
+            f"credit {draw.grant_key} pays {_shown(draw.amount_minor, self.currency)} "
+            f"of line {draw.line + 1}"
+            for draw in self.credits.draws
+        )
         steps.append(
             f"subtotal {_shown(self.subtotal_minor, self.currency)}, "
             f"total {_shown(self.total_minor, self.currency)}"
@@ -129,10 +134,11 @@ def rate_invoice(
     ]
     if terms is NO_TERMS:
         return RatedInvoice(currency, charges, tuple(lines), _NO_CREDITS)
-    _cap(lines, charges, terms.spend_cap)
+    above_cap_minor = _cap(lines, charges, terms.spend_cap)
     _discount(lines, terms.discounts)
     _true_up(lines, terms)
-    credits_drawn = _credit(lines, charges, terms, currency)
+    creditable = _creditable(lines, charges, above_cap_minor)
+    credits_drawn = _credit(lines, creditable, terms, currency)
     if terms.tax_rates:
         lines = [line._replace(taxes=tax_line(line.net_minor, terms.tax_rates)) for line in lines]
     return RatedInvoice(currency, charges, tuple(lines), credits_drawn)
@@ -149,15 +155,18 @@ def _check_currencies(charges: Sequence[Charge], terms: InvoiceTerms, currency: 
         raise MoneyError(f"an invoice in {currency} cannot charge {', '.join(sorted(others))}")
 
 
-def _cap(lines: list[InvoiceLine], charges: Sequence[Charge], cap: SpendCap | None) -> None:
+def _cap(lines: list[InvoiceLine], charges: Sequence[Charge], cap: SpendCap | None) -> int:
+    """Add the cap's line and return what it takes back."""
     if cap is None:
-        return
+        return 0
     usage_minor = sum(
         charge.amount_minor for charge in charges if charge.price.usage_type is UsageType.METERED
     )
     capped = cap_spend(cap, usage_minor)
-    if capped is not None:
-        lines.append(InvoiceLine(ZERO, capped.amount_minor, capped.description))
+    if capped is None:
+        return 0
+    lines.append(InvoiceLine(ZERO, capped.amount_minor, capped.description))
+    return -capped.amount_minor
 
 
 def _discount(lines: list[InvoiceLine], discounts: Sequence[Discount]) -> None:
@@ -179,20 +188,34 @@ def _true_up(lines: list[InvoiceLine], terms: InvoiceTerms) -> None:
         lines.append(InvoiceLine(ZERO, line.amount_minor, line.description, undiscounted))
 
 
+def _creditable(
+    lines: Sequence[InvoiceLine], charges: Sequence[Charge], above_cap_minor: int
+) -> list[CreditableLine]:
+    """Return what credits may pay of each rated line: metered prices alone.
+
+    What the spend cap takes back is owed by nobody, so it is left out, the last usage first; lines
+    that were added after the rated ones draw nothing.
+    """
+    creditable: list[CreditableLine] = []
+    beyond = above_cap_minor
+    prices = [charge.price for charge in charges for _ in charge.lines]
+    for line, price in zip(reversed(lines[: len(prices)]), reversed(prices), strict=True):
+        amount = max(line.net_minor, 0) if price.usage_type is UsageType.METERED else 0
+        left_out = min(beyond, amount)
+        beyond -= left_out
+        creditable.append(CreditableLine(amount - left_out, price.key))
+    creditable.reverse()
+    return creditable
+
+
 def _credit(
-    lines: list[InvoiceLine], charges: Sequence[Charge], terms: InvoiceTerms, currency: str
+    lines: list[InvoiceLine],
+    creditable: Sequence[CreditableLine],
+    terms: InvoiceTerms,
+    currency: str,
 ) -> CreditStatement:
-    """Draw credits for the rated lines of metered prices; what was added after them draws none."""
     if not terms.credit_grants:
         return _NO_CREDITS
-    prices = [charge.price for charge in charges for _ in charge.lines]
-    creditable = [
-        CreditableLine(
-            line.net_minor if price.usage_type is UsageType.METERED else 0,
-            price.key,
-        )
-        for line, price in zip(lines, prices, strict=False)
-    ]
     statement = draw_credits(
         terms.credit_grants, creditable, currency=currency, at=terms.finalized_at
     )
