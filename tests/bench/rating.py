@@ -1,7 +1,7 @@
 """How many invoices of five lines are rated in a second, on one core.
 
 Each invoice has one graduated item that enters three tiers, one sub-cent item and one of packages.
-Lines carry their descriptions; the trace is written when it is asked for, and is measured beside it.
+Lines carry their descriptions; the trace is written when it is asked for, and measured beside it.
 """
 
 from __future__ import annotations
@@ -21,21 +21,19 @@ ROUNDS = 3
 GOAL_PER_SECOND = 20_000
 
 METERED_MONTHLY = {"interval": "month", "usage_type": "metered"}
+TIERS = [
+    {"up_to": 1000, "unit_amount_decimal": "1"},
+    {"up_to": 10_000, "unit_amount_decimal": "0.8"},
+    {"up_to": "inf", "unit_amount_decimal": "0.5"},
+]
+RATING_FIELDS: tuple[dict[str, object], ...] = (
+    {"billing_scheme": "tiered", "tiers_mode": "graduated", "tiers": TIERS},
+    {"unit_amount_decimal": "0.000381"},
+    {"unit_amount": 1000, "transform_quantity": {"divide_by": 60, "round": "up"}},
+)
 PRICES = tuple(
-    price_from_stripe({"currency": "usd", "recurring": METERED_MONTHLY} | fields)
-    for fields in (
-        {
-            "billing_scheme": "tiered",
-            "tiers_mode": "graduated",
-            "tiers": [
-                {"up_to": 1000, "unit_amount_decimal": "1"},
-                {"up_to": 10_000, "unit_amount_decimal": "0.8"},
-                {"up_to": "inf", "unit_amount_decimal": "0.5"},
-            ],
-        },
-        {"unit_amount_decimal": "0.000381"},
-        {"unit_amount": 1000, "transform_quantity": {"divide_by": 60, "round": "up"}},
-    )
+    price_from_stripe({"currency": "usd", "recurring": METERED_MONTHLY, **fields})
+    for fields in RATING_FIELDS
 )
 TAXED = InvoiceTerms(
     discounts=(Discount(percent_off=Decimal(10)),),
