@@ -1,0 +1,66 @@
+"""Serving the sandbox: one process, one socket, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from tallystick.sandbox.application import Sandbox
+from tallystick.sandbox.wallclock import WallClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tallystick.sandbox.settings import Settings
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one.
+
+    Raises:
+        OSError: the address cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def serve(listener: socket.socket, settings: Settings, ready: Callable[[], None]) -> None:
+    """Serve on a listening socket until SIGTERM or SIGINT; ``ready`` is called once it answers."""
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(listener, settings, ready))
+
+
+async def _serve(listener: socket.socket, settings: Settings, ready: Callable[[], None]) -> None:
+    config = uvicorn.Config(
+        Sandbox(settings, WallClock()),
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=3,
+        timeout_keep_alive=120,
+        server_header=False,
+    )
+    server = uvicorn.Server(config)
+    loop = asyncio.get_running_loop()
+    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.005)
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, lambda: setattr(server, "should_exit", True))
+    if server.started:
+        ready()
+    await serving
