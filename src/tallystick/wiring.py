@@ -21,6 +21,7 @@ from tallystick.storage.sqlite.installation import SqliteInstallation
 from tallystick.storage.sqlite.migrations import migrate
 from tallystick.storage.sqlite.outbox import SqliteOutbox, SqliteReportBook
 from tallystick.storage.sqlite.usage import SqliteUsageReader
+from tallystick.storage.sqlite.verification import SqliteSnapshotReader
 from tallystick.stripe_gateway.catalog import CatalogGateway
 from tallystick.stripe_gateway.connection import StripeConnection
 from tallystick.stripe_gateway.readers import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from tallystick.ports.directory import CatalogStore, CustomerDirectory, Installation
     from tallystick.ports.event_store import EventStore, UsageReader
     from tallystick.ports.outbox import Outbox, ReportBook
+    from tallystick.ports.verification import SnapshotReader
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Tallystick:
         self.customers: CustomerDirectory = SqliteCustomerDirectory(self._database)
         self.book: ReportBook = SqliteReportBook(self._database)
         self.outbox: Outbox = SqliteOutbox(self._database)
+        self.snapshots: SnapshotReader = SqliteSnapshotReader(self._database)
         self.installation: Installation = SqliteInstallation(self._database, self.clock.now())
         self.ingest = Ingest(self.events, self.catalog, self.customers, self.clock)
 

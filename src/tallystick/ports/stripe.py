@@ -70,7 +70,10 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """A Stripe invoice with all its lines; the total is in minor units."""
+    """A Stripe invoice with all its lines; the total is in minor units.
+
+    ``period_end_at`` is when the period ended whose usage it bills, in microseconds.
+    """
 
     stripe_invoice_id: str
     stripe_customer_id: str
@@ -79,6 +82,7 @@ class Invoice:
     status: str
     currency: str
     total_minor: int
+    period_end_at: int
     lines: tuple[InvoiceLine, ...]
 
 

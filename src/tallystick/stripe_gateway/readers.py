@@ -134,6 +134,7 @@ class InvoiceReader:
             status=invoice.status or "draft",
             currency=invoice.currency,
             total_minor=invoice.total,
+            period_end_at=from_seconds(invoice.period_end),
             lines=tuple(_line(line) for line in lines),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tallystick.domain.aggregation import EMPTY, RollupState, merge, state_of
 from tallystick.domain.events import EventStatus, UsageEvent, content_of, identity_of
@@ -44,31 +44,20 @@ class SqliteEventStore:
     def scan(self, after_seq: int, limit: int) -> list[StoredEvent]:
         """Return stored events in the order of their ``seq``."""
         with self._database.read() as connection:
-            return [
-                StoredEvent(
-                    seq,
-                    received_at,
-                    UsageEvent(
-                        source, event_id, type_, customer, occurred_at, Decimal(value), properties
-                    ),
-                )
-                for (
-                    seq,
-                    received_at,
-                    source,
-                    event_id,
-                    type_,
-                    customer,
-                    occurred_at,
-                    value,
-                    properties,
-                ) in connection.execute(_SQL["scan_events"], (after_seq, limit))
-            ]
+            rows = connection.execute(_SQL["scan_events"], (after_seq, limit))
+            return [stored_event(row) for row in rows]
 
     def count(self) -> int:
         """Return how many events are stored."""
         with self._database.read() as connection:
             return int(connection.execute(_SQL["count_events"]).fetchone()[0])
+
+
+def stored_event(row: tuple[Any, ...]) -> StoredEvent:
+    """Return the event that a row of the log holds."""
+    seq, received_at, source, event_id, type_, customer, occurred_at, value, properties = row
+    event = UsageEvent(source, event_id, type_, customer, occurred_at, Decimal(value), properties)
+    return StoredEvent(seq, received_at, event)
 
 
 def _append(

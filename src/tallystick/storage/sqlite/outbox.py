@@ -65,7 +65,7 @@ class SqliteReportBook:
         """Return reports, all or one customer's, oldest first."""
         with self._database.read() as connection:
             rows = connection.execute(_SQL["all_reports"], {"customer": customer})
-            return [_report(row) for row in rows]
+            return [stored_report(row) for row in rows]
 
 
 class SqliteOutbox:
@@ -169,7 +169,7 @@ def _claim(connection: sqlite3.Connection, now: int, lease_until: int, limit: in
     rows = connection.execute(_SQL["claimable"], {"now": now, "limit": limit}).fetchall()
     claims = []
     for *row, last_token in rows:
-        report = _report(tuple(row))
+        report = stored_report(tuple(row))
         token = last_token + 1
         connection.execute(
             _SQL["lease"],
@@ -179,7 +179,8 @@ def _claim(connection: sqlite3.Connection, now: int, lease_until: int, limit: in
     return claims
 
 
-def _report(row: tuple[Any, ...]) -> UsageReport:
+def stored_report(row: tuple[Any, ...]) -> UsageReport:
+    """Return the report that a row of the outbox holds."""
     (
         id_,
         customer,

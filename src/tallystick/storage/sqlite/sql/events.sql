@@ -29,8 +29,5 @@ FROM usage_events WHERE seq > ? ORDER BY seq LIMIT ?;
 -- name: count_events
 SELECT COUNT(*) FROM usage_events;
 
--- name: count_identities
-SELECT COUNT(*) FROM event_identities;
-
 -- name: meter_ids
 SELECT key, id FROM meters;

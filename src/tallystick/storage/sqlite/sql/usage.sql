@@ -27,7 +27,3 @@ SELECT MIN(customer) FROM usage_events WHERE customer > ?;
 SELECT
     (SELECT MIN(occurred_at) FROM usage_events WHERE customer = :customer),
     (SELECT MAX(occurred_at) FROM usage_events WHERE customer = :customer);
-
--- name: all_cells
-SELECT hour_at, meters.key, customer, event_count, sum_whole, sum_pico
-FROM usage_rollups JOIN meters ON meters.id = meter_id;

@@ -1,0 +1,179 @@
+"""The HTTP API."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anyio
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tallystick.api.bodies import read_body
+from tallystick.api.event_bodies import parse_events
+from tallystick.api.openapi import openapi_document
+from tallystick.api.problems import Problem, problem_of
+from tallystick.domain.api_keys import digest_of
+from tallystick.domain.events import EventStatus
+from tallystick.domain.instants import parse_instant
+from tallystick.domain.periods import Period
+from tallystick.domain.usage_windows import WindowSize
+from tallystick.oversight.usage_view import usage_view
+from tallystick.pipeline.ingest import results
+from tallystick.ports.errors import PortError, UsageOverflow
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from tallystick.domain.meters import Meter
+    from tallystick.pipeline.ingest import Batch, Ingest
+    from tallystick.ports.clock import Clock
+    from tallystick.ports.directory import CatalogStore, Installation
+    from tallystick.ports.event_store import UsageReader
+
+_encoder = msgspec.json.Encoder()
+
+
+class Product(Protocol):
+    """What the API needs of the product; ``wiring.Tallystick`` is one."""
+
+    ingest: Ingest
+    usage: UsageReader
+    catalog: CatalogStore
+    installation: Installation
+    clock: Clock
+
+
+def create_app(product: Product) -> Starlette:
+    """Return the API over a product."""
+    endpoints = _Endpoints(product)
+    return Starlette(
+        routes=[
+            Route("/v1/events", endpoints.post_events, methods=["POST"]),
+            Route("/v1/customers/{customer:path}/usage", endpoints.get_usage, methods=["GET"]),
+            Route("/openapi.json", endpoints.get_openapi, methods=["GET"]),
+            Route("/healthz", endpoints.get_health, methods=["GET"]),
+        ],
+        exception_handlers={
+            Problem: _answer_problem,
+            PortError: _answer_port_error,
+            HTTPException: _answer_http_exception,
+        },
+    )
+
+
+class _Endpoints:
+    def __init__(self, product: Product) -> None:
+        self._product = product
+        self._openapi = _encoder.encode(openapi_document())
+
+    async def post_events(self, request: Request) -> Response:
+        self._authenticate(request)
+        body = await read_body(request)
+        drafts = parse_events(request.headers.get("content-type", ""), body)
+        ingest = self._product.ingest
+        batch = ingest.check(drafts)
+        answered = results(batch, await _appended(ingest, batch))
+        return _json(
+            {
+                "accepted": sum(result.status is EventStatus.ACCEPTED for result in answered),
+                "duplicates": sum(result.status is EventStatus.DUPLICATE for result in answered),
+                "results": answered,
+            }
+        )
+
+    async def get_usage(self, request: Request) -> Response:
+        self._authenticate(request)
+        query = request.query_params
+        meters = self._meters(query.get("meter"))
+        period = self._period(query.get("from"), query.get("to"))
+        size = _window(query.get("window"))
+        shown = await anyio.to_thread.run_sync(
+            lambda: usage_view(
+                self._product.usage, meters, request.path_params["customer"], period, size
+            )
+        )
+        return _json(shown)
+
+    async def get_openapi(self, _request: Request) -> Response:
+        return Response(self._openapi, media_type="application/json")
+
+    async def get_health(self, _request: Request) -> Response:
+        version = await anyio.to_thread.run_sync(self._product.installation.schema_version)
+        return _json({"status": "ok", "schema_version": version})
+
+    def _authenticate(self, request: Request) -> None:
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not self._product.installation.has_key(
+            digest_of(key.strip())
+        ):
+            raise Problem(
+                401,
+                "unauthorized",
+                "send Authorization: Bearer KEY with a key from `tallystick keys create`",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+    def _meters(self, key: str | None) -> list[Meter]:
+        known = self._product.catalog.meters().by_key
+        if not key:
+            return list(known.values())
+        if key not in known:
+            shown = ", ".join(sorted(known)) or "none yet"
+            raise Problem(400, "unknown_meter", f"there is no meter {key!r}; meters: {shown}")
+        return [known[key]]
+
+    def _period(self, from_text: str | None, to_text: str | None) -> Period:
+        if not from_text:
+            raise Problem(400, "from_missing", "say from when, like from=2015-05-01T00:00:00Z")
+        try:
+            start_at = parse_instant(from_text)
+            end_at = parse_instant(to_text) if to_text else self._product.clock.now()
+            return Period(start_at, end_at)
+        except (ValueError, OverflowError) as error:
+            raise Problem(400, "invalid_period", str(error)) from None
+
+
+async def _appended(ingest: Ingest, batch: Batch) -> list[EventStatus]:
+    try:
+        return await asyncio.wrap_future(ingest.append(batch))
+    except UsageOverflow:
+        return await anyio.to_thread.run_sync(ingest.append_singly, batch)
+
+
+def _window(text: str | None) -> WindowSize | None:
+    if not text:
+        return None
+    try:
+        return WindowSize(text)
+    except ValueError:
+        raise Problem(
+            400, "invalid_window", f"window is {text!r}; it can be {', '.join(WindowSize)}"
+        ) from None
+
+
+def _json(body: Any) -> Response:
+    return Response(_encoder.encode(body), media_type="application/json")
+
+
+async def _answer_problem(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+async def _answer_port_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, PortError)
+    return problem_of(error).response()
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    codes = {404: "not_found", 405: "method_not_allowed"}
+    detail = f"{request.method} {request.url.path}: {error.detail}"
+    headers = dict(error.headers or {})
+    return Problem(
+        error.status_code, codes.get(error.status_code, "http_error"), detail, headers
+    ).response()

@@ -1,0 +1,209 @@
+"""The API's own description, as OpenAPI 3.1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tallystick
+from tallystick.domain.events import NAME_CHARS_MAX, EventStatus
+from tallystick.domain.meters import Aggregation
+from tallystick.domain.usage_windows import WindowSize
+
+_NAME = {"type": "string", "minLength": 1, "maxLength": NAME_CHARS_MAX}
+_INSTANT = {"type": "string", "format": "date-time"}
+_QUANTITY = {"type": "string", "description": "An exact decimal in plain notation."}
+
+_PROBLEMS = {
+    400: "The request as a whole cannot be read.",
+    401: "The key is missing or not known.",
+    413: "The body has too many bytes or events.",
+    415: "The body's type or encoding is not read.",
+    429: "Too much work is waiting; repeat after Retry-After.",
+    503: "The database cannot store now; nothing was stored, repeat after Retry-After.",
+}
+
+
+def openapi_document() -> dict[str, Any]:
+    """Return the description that ``/openapi.json`` serves."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tallystick",
+            "version": tallystick.__version__,
+            "description": "Metered billing on Stripe: usage events in, live usage out.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "security": [{"key": []}],
+        "paths": {
+            "/v1/events": {"post": _post_events()},
+            "/v1/customers/{customer}/usage": {"get": _get_usage()},
+            "/openapi.json": {"get": _open("This document.")},
+            "/healthz": {"get": _open("The server runs and reads its database.")},
+        },
+        "components": {
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "schemas": _schemas(),
+        },
+    }
+
+
+def _post_events() -> dict[str, Any]:
+    event = {"$ref": "#/components/schemas/UsageEvent"}
+    cloud_event = {"$ref": "#/components/schemas/CloudEvent"}
+    return {
+        "operationId": "postEvents",
+        "summary": "Send usage events; each gets a result of its own",
+        "description": "Answered after the events are durable. Sending them again is safe: an "
+        "event is known by its source and id for ever. The body may be gzip.",
+        "parameters": [
+            {
+                "name": "Content-Encoding",
+                "in": "header",
+                "schema": {"type": "string", "enum": ["identity", "gzip"]},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"oneOf": [event, {"type": "array", "items": event}]}
+                },
+                "application/x-ndjson": {"schema": {"type": "string"}},
+                "application/cloudevents+json": {"schema": cloud_event},
+                "application/cloudevents-batch+json": {
+                    "schema": {"type": "array", "items": cloud_event}
+                },
+            },
+        },
+        "responses": _responses("IngestAnswer", (400, 401, 413, 415, 429, 503)),
+    }
+
+
+def _get_usage() -> dict[str, Any]:
+    def query(name: str, schema: dict[str, Any], *, required: bool = False) -> dict[str, Any]:
+        return {"name": name, "in": "query", "required": required, "schema": schema}
+
+    return {
+        "operationId": "getUsage",
+        "summary": "Live usage of a customer",
+        "parameters": [
+            {"name": "customer", "in": "path", "required": True, "schema": _NAME},
+            query("meter", {"type": "string", "description": "One meter's key; else all."}),
+            query("from", _INSTANT, required=True),
+            query("to", {**_INSTANT, "description": "Exclusive; else now."}),
+            query("window", {"type": "string", "enum": list(WindowSize)}),
+        ],
+        "responses": _responses("Usage", (400, 401, 503)),
+    }
+
+
+def _open(description: str) -> dict[str, Any]:
+    return {
+        "security": [],
+        "summary": description,
+        "responses": {
+            "200": {
+                "description": description,
+                "content": {"application/json": {"schema": {"type": "object"}}},
+            }
+        },
+    }
+
+
+def _responses(schema: str, problems: tuple[int, ...]) -> dict[str, Any]:
+    answers: dict[str, Any] = {
+        "200": {
+            "description": "Done.",
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
+        }
+    }
+    for status in problems:
+        answers[str(status)] = {
+            "description": _PROBLEMS[status],
+            "content": {
+                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+            },
+        }
+    return answers
+
+
+def _schemas() -> dict[str, Any]:
+    text = {"type": "string"}
+    number = {"type": ["number", "string"], "description": "A number or a decimal string."}
+    count = {"type": "integer", "minimum": 0}
+    optional = {"type": ["string", "null"]}
+    return {
+        "UsageEvent": _object(
+            {
+                "id": _NAME,
+                "source": {**_NAME, "default": "default"},
+                "type": _NAME,
+                "customer": _NAME,
+                "time": _INSTANT,
+                "value": {**number, "default": 1},
+                "properties": {"type": "object"},
+            },
+            ("id", "type", "customer", "time"),
+        )
+        | {"additionalProperties": False},
+        "CloudEvent": _object(
+            {
+                "specversion": {"const": "1.0"},
+                "id": _NAME,
+                "source": _NAME,
+                "type": _NAME,
+                "subject": _NAME,
+                "time": _INSTANT,
+                "data": {"type": "object", "properties": {"value": number}},
+            },
+            ("specversion", "id", "source", "type", "subject", "time"),
+        ),
+        "IngestAnswer": _object(
+            {
+                "accepted": count,
+                "duplicates": count,
+                "results": {"type": "array", "items": {"$ref": "#/components/schemas/Result"}},
+            }
+        ),
+        "Result": _object(
+            {
+                "index": count,
+                "id": optional,
+                "status": {"type": "string", "enum": list(EventStatus)},
+                "code": optional,
+                "detail": optional,
+            }
+        ),
+        "Usage": _object(
+            {
+                "customer": text,
+                "from": _INSTANT,
+                "to": _INSTANT,
+                "window": {"enum": [*WindowSize, None]},
+                "usage": {"type": "array", "items": {"$ref": "#/components/schemas/MeterUsage"}},
+            }
+        ),
+        "MeterUsage": _object(
+            {
+                "meter": text,
+                "aggregation": {"type": "string", "enum": list(Aggregation)},
+                "quantity": _QUANTITY,
+                "windows": {
+                    "type": "array",
+                    "items": _object({"from": _INSTANT, "to": _INSTANT, "quantity": _QUANTITY}),
+                },
+            },
+            ("meter", "aggregation", "quantity"),
+        ),
+        "Problem": _object(
+            {"type": text, "title": text, "status": count, "code": text, "detail": text}
+        ),
+    }
+
+
+def _object(properties: dict[str, Any], required: tuple[str, ...] | None = None) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties if required is None else required),
+    }

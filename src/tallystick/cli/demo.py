@@ -1,0 +1,71 @@
+"""`tallystick demo`: an access log becomes 1,753 invoices, checked to the cent."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from tallystick.cli.output import console
+from tallystick.cli.session import InputError
+
+if TYPE_CHECKING:
+    from tallystick.cli.demo_run import Servers
+
+EXAMPLE = Path("examples", "web_api")
+
+
+def demo(
+    keep: bool = typer.Option(False, "--keep", help="Leave both servers running."),
+    example: Path | None = typer.Option(None, help="A folder with catalog.yaml, access.log.gz."),
+) -> None:
+    """Bill a real access log through the sandbox, and compare every invoice with our own rating.
+
+    Starts the sandbox and a server on free ports, with a new database. Exits 1 if any invoice
+    differs.
+
+    Example: `tallystick demo --keep`
+    """
+    from tallystick.cli.demo_run import DemoRun, start_servers
+    from tallystick.observability.logs import configure_logs
+
+    configure_logs("warning")
+    folder = _example_folder(example)
+    workplace = Path(tempfile.mkdtemp(prefix="tallystick-demo-"))
+    with ExitStack() as stack:
+        servers = start_servers(workplace)
+        if not keep:
+            stack.callback(shutil.rmtree, workplace, ignore_errors=True)
+            stack.callback(servers.stop)
+        with servers.product() as product:
+            differing = DemoRun(product, servers.api.url, folder).run()
+        if keep:
+            _print_servers(servers, workplace)
+    if differing:
+        raise typer.Exit(1)
+
+
+def _example_folder(given: Path | None) -> Path:
+    """Return the example's folder: the given one, the checkout's, or that of the package."""
+    package = Path(__file__).resolve().parents[1]
+    candidates = [given] if given else [EXAMPLE, package.parents[1] / EXAMPLE, package / EXAMPLE]
+    for candidate in candidates:
+        if (candidate / "catalog.yaml").is_file():
+            return candidate
+    shown = ", ".join(str(candidate) for candidate in candidates)
+    raise InputError("no_example", f"no catalog.yaml in {shown}; say --example FOLDER")
+
+
+def _print_servers(servers: Servers, workplace: Path) -> None:
+    out = console()
+    out.print()
+    out.print(f"sandbox    {servers.sandbox.url} (process {servers.sandbox.pid})", soft_wrap=True)
+    out.print(f"tallystick {servers.api.url} (process {servers.api.pid})", soft_wrap=True)
+    out.print(f"database   {workplace / 'tallystick.db'}", soft_wrap=True)
+    out.print(f"stop both: kill {servers.sandbox.pid} {servers.api.pid}", soft_wrap=True)
+    for name, value in servers.environment.items():
+        out.print(f"export {name}={value}", soft_wrap=True, markup=False)

@@ -1,0 +1,254 @@
+"""The steps of the demo, each through the same parts that a team would use."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tallystick.billing.catalog_changes import apply_catalog
+from tallystick.billing.catalog_file import read_catalog
+from tallystick.billing.usage_bill import Biller
+from tallystick.cli.importing import import_file
+from tallystick.cli.local_servers import LocalServer
+from tallystick.cli.output import console, error_console, print_table
+from tallystick.cli.reporting import flush_now
+from tallystick.client.connection import ServerConnection
+from tallystick.client.history_files import HistoryFormat, LineNames, read_history
+from tallystick.config import Settings
+from tallystick.domain.api_keys import digest_of, new_key
+from tallystick.domain.instants import HOUR_US, format_instant, parse_instant
+from tallystick.domain.money import Money, format_money
+from tallystick.domain.quantity import add_all, plain
+from tallystick.domain.subscriptions import CustomerLink
+from tallystick.oversight.invoice_comparison import ComparedInvoice, compare_cycle_invoices
+from tallystick.stripe_gateway.rehearsal import CUSTOMERS_PER_CLOCK_MAX
+from tallystick.wiring import Tallystick
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+API_KEY = "sk_test_demo"
+"""Any test key is an account of its own in the sandbox."""
+
+STRIPE_RATE = 5_000
+"""Calls a second: the sandbox needs no rest. Without this the demo would keep to the 25 a second of
+Stripe's test mode."""
+
+SUBSCRIBED_AT = parse_instant("2015-05-01")
+USED_UNTIL = parse_instant("2015-05-21")
+INVOICED_AT = parse_instant("2015-06-01") + 2 * HOUR_US
+"""The log is from 17 to 20 May 2015; a cycle invoice is final an hour after its period."""
+
+EVENT_TYPE = "http_request"
+THREADS = 4
+BATCH = 500
+LARGEST = 10
+FLUSH_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The sandbox and a Tallystick server on it."""
+
+    sandbox: LocalServer
+    api: LocalServer
+    environment: Mapping[str, str]
+
+    def product(self) -> Tallystick:
+        """Return the product on the servers' database, for this process."""
+        environment = self.environment
+        return Tallystick(
+            Settings(
+                database_url=environment["TALLYSTICK_DATABASE_URL"],
+                stripe_api_key=environment["TALLYSTICK_STRIPE_API_KEY"],
+                stripe_api_base=environment["TALLYSTICK_STRIPE_API_BASE"],
+                stripe_rate=int(environment["TALLYSTICK_STRIPE_RATE"]),
+            )
+        )
+
+    def stop(self) -> None:
+        """Stop both."""
+        self.api.stop()
+        self.sandbox.stop()
+
+
+def start_servers(workplace: Path) -> Servers:
+    """Start the sandbox and a server with a new database, both on free loopback ports."""
+    sandbox = LocalServer("sandbox", ["sandbox", "--port", "0"], {}, workplace)
+    environment = {
+        "TALLYSTICK_DATABASE_URL": f"sqlite:///{workplace / 'tallystick.db'}",
+        "TALLYSTICK_STRIPE_API_KEY": API_KEY,
+        "TALLYSTICK_STRIPE_API_BASE": sandbox.url,
+        "TALLYSTICK_STRIPE_RATE": str(STRIPE_RATE),
+    }
+    try:
+        with Tallystick(Settings(database_url=environment["TALLYSTICK_DATABASE_URL"])):
+            pass  # makes the database, as `tallystick init` does
+        api = LocalServer("tallystick", ["serve", "--port", "0"], environment, workplace)
+    except BaseException:
+        sandbox.stop()
+        raise
+    return Servers(sandbox, api, environment)
+
+
+class DemoRun:
+    """One run over an example's catalog and log."""
+
+    def __init__(self, product: Tallystick, api_url: str, example: Path) -> None:
+        self._product = product
+        self._api_url = api_url
+        self._catalog_file = example / "catalog.yaml"
+        self._log = example / "access.log.gz"
+        self._out = console()
+
+    def run(self) -> int:
+        """Bill the log and print both halves; return how many invoices differ."""
+        self._say(f"sandbox rate: TALLYSTICK_STRIPE_RATE={STRIPE_RATE} calls a second")
+        price_ids = self._apply()
+        clocks = self._subscribe(self._clients(), price_ids)
+        self._import()
+        self._advance(clocks, USED_UNTIL, "to the end of the log")
+        self._report()
+        self._advance(clocks, INVOICED_AT, "past the period's end")
+        return self._compare()
+
+    def _apply(self) -> list[str]:
+        product = self._product
+        declared = read_catalog(self._catalog_file)
+        applied = apply_catalog(declared, product.catalog, product.stripe.catalog, product.clock)
+        self._say(f"catalog: created {', '.join(applied.created)}")
+        return list(applied.price_ids.values())
+
+    def _clients(self) -> list[str]:
+        rows = read_history(self._log, HistoryFormat.ACCESS_LOG, LineNames(EVENT_TYPE, "log"))
+        return list(dict.fromkeys(json.loads(row.event)["customer"] for row in rows if row.event))
+
+    def _subscribe(self, clients: Sequence[str], price_ids: Sequence[str]) -> list[str]:
+        """Put the clients on test clocks, subscribe and link them; return the clocks."""
+        rehearsal = self._product.stripe.rehearsal
+
+        def subscribe_three(customers: Sequence[str]) -> list[CustomerLink]:
+            clock_id = rehearsal.create_clock(SUBSCRIBED_AT, f"demo {customers[0]}")
+            links = []
+            for customer in customers:
+                stripe_id = rehearsal.create_customer(customer, clock_id)
+                rehearsal.subscribe(stripe_id, price_ids)
+                links.append(CustomerLink(customer, stripe_id, clock_id))
+            return links
+
+        size = CUSTOMERS_PER_CLOCK_MAX
+        groups = [clients[first : first + size] for first in range(0, len(clients), size)]
+        done = _side_by_side("subscribing three by three", subscribe_three, groups)
+        links = [link for group in done for link in group]
+        self._product.customers.link(links, self._product.clock.now())
+        clocks = list(dict.fromkeys(link.test_clock_id for link in links if link.test_clock_id))
+        self._say(f"customers: {len(links):,} subscribed on {len(clocks):,} test clocks")
+        return clocks
+
+    def _import(self) -> None:
+        product = self._product
+        key = new_key()
+        product.installation.add_key("demo", digest_of(key), product.clock.now())
+        tally = import_file(
+            self._log,
+            HistoryFormat.ACCESS_LOG,
+            LineNames(EVENT_TYPE, "access-log"),
+            ServerConnection(self._api_url, key),
+            BATCH,
+        )
+        self._say(
+            f"events: {tally.accepted:,} accepted, {tally.duplicates:,} duplicates, "
+            f"{len(tally.refused):,} refused"
+        )
+
+    def _advance(self, clocks: Sequence[str], to_at: int, why: str) -> None:
+        rehearsal = self._product.stripe.rehearsal
+
+        def advance(clock_id: str) -> None:
+            rehearsal.advance(clock_id, to_at)
+            rehearsal.wait_until_ready(clock_id)
+
+        _side_by_side(f"advancing clocks {why}", advance, clocks)
+        self._say(f"clocks: advanced {why}, {format_instant(to_at)}")
+
+    def _report(self) -> None:
+        with error_console().status("reporting to Stripe"):
+            flushed = flush_now(self._product, FLUSH_SECONDS)
+        states = ", ".join(f"{number:,} {state}" for state, number in flushed["outbox"].items())
+        self._say(f"reports: {states}")
+
+    def _compare(self) -> int:
+        product = self._product
+        with error_console().status("comparing invoices"):
+            compared = list(
+                compare_cycle_invoices(
+                    product.stripe.invoices.invoices(),
+                    product.customers,
+                    Biller(product.usage, product.catalog),
+                )
+            )
+        return print_comparison(compared)
+
+    def _say(self, text: str) -> None:
+        self._out.print(text, markup=False, soft_wrap=True)
+
+
+def print_comparison(compared: Sequence[ComparedInvoice]) -> int:
+    """Print both halves of the largest invoices and in total; return how many differ."""
+    largest = sorted(compared, key=lambda one: (-(one.ours_minor or 0), one.customer))[:LARGEST]
+    rows = [_row(one.customer, [one]) for one in largest]
+    rows.append(_row("total", compared))
+    print_table(
+        f"the {len(largest)} largest of {len(compared):,} invoices",
+        ("customer", "requests", "bytes", "our amount", "Stripe's amount", "difference"),
+        rows,
+    )
+    differing = [one for one in compared if one.differences]
+    for one in differing:
+        console().print(f"{one.customer}: {'; '.join(one.differences)}", markup=False)
+    console().print(f"{len(differing)} of {len(compared)} invoices differ")
+    return len(differing)
+
+
+def _row(name: str, compared: Iterable[ComparedInvoice]) -> tuple[str, ...]:
+    together = list(compared)
+    currency = next((one.currency for one in together if one.currency), "usd")
+
+    def quantity(meter_key: str) -> str:
+        total = add_all(one.quantities[meter_key] for one in together if one.quantities)
+        return f"{int(total):,}" if total == total.to_integral_value() else plain(total)
+
+    def money(minor: int) -> str:
+        return format_money(Money(minor, currency))
+
+    return (
+        name,
+        quantity("api_requests"),
+        quantity("bandwidth_bytes"),
+        money(sum(one.ours_minor or 0 for one in together)),
+        money(sum(one.stripe_minor or 0 for one in together)),
+        money(sum(one.difference_minor for one in together)),
+    )
+
+
+def _side_by_side(what: str, work: Callable[[T], R], pieces: Sequence[T]) -> list[R]:
+    """Do the work on every piece, a few at a time, with a progress bar on standard error."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with (
+        Progress(*columns, console=error_console()) as progress,
+        ThreadPoolExecutor(THREADS) as pool,
+    ):
+        done = []
+        task = progress.add_task(what, total=len(pieces))
+        for outcome in pool.map(work, pieces):
+            done.append(outcome)
+            progress.advance(task)
+        return done

@@ -1,0 +1,116 @@
+"""The command line: every command, and what its exit code means.
+
+0 fine; 1 a difference or a failed check; 2 bad input; 3 something cannot be reached.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from tallystick.cli import (
+    catalog,
+    customers,
+    demo,
+    doctor,
+    importing,
+    keys,
+    rate,
+    reading,
+    reporting,
+    sandbox,
+    serving,
+    verifying,
+)
+from tallystick.cli.output import error_console, print_json
+
+EXIT_DIFFERENCE = 1
+EXIT_BAD_INPUT = 2
+EXIT_UNREACHABLE = 3
+
+app = typer.Typer(
+    name="tallystick",
+    help="Metered billing on Stripe: every event counted once, every invoice explained.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+app.command()(serving.init)
+app.command()(serving.serve)
+app.add_typer(keys.app, name="keys")
+app.add_typer(customers.app, name="customers")
+app.command()(catalog.apply)
+app.command(name="import")(importing.import_)
+app.command()(reading.usage)
+app.command()(reading.preview)
+app.command()(rate.rate)
+app.command()(reporting.flush)
+app.command()(verifying.verify)
+app.command()(sandbox.sandbox)
+app.command()(demo.demo)
+app.command()(doctor.doctor)
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+) -> None:
+    if version:
+        import tallystick
+
+        typer.echo(f"tallystick {tallystick.__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("tallystick"):
+            raise
+        _fail("not_installed", f"{error.name} is missing: pip install 'tallystick[server]'", 2)
+    except (ValueError, OSError, RuntimeError, Exception) as error:
+        code, exit_code = _judged(error)
+        if exit_code is None:
+            raise
+        _fail(code, str(error), exit_code)
+
+
+def _judged(error: Exception) -> tuple[str, int | None]:
+    """Return the stable code of an error that was foreseen, and the exit code it means."""
+    from tallystick.cli.session import InputError
+    from tallystick.client.connection import ServerRefused, ServerUnreachable
+    from tallystick.config import ConfigError
+    from tallystick.domain.catalog import CatalogError
+    from tallystick.ports import errors
+
+    if isinstance(error, errors.StripeUnreachable | errors.StoreUnavailable | errors.StoreUnusable):
+        return error.code, EXIT_UNREACHABLE
+    if isinstance(error, errors.PortError | InputError):
+        return error.code, EXIT_BAD_INPUT
+    if isinstance(error, ServerUnreachable):
+        return "server_unreachable", EXIT_UNREACHABLE
+    named = {ConfigError: "bad_settings", CatalogError: "bad_catalog", ServerRefused: "refused"}
+    for kind, code in named.items():
+        if isinstance(error, kind):
+            return code, EXIT_BAD_INPUT
+    return "unforeseen", None
+
+
+def _fail(code: str, message: str, exit_code: int) -> None:
+    if "--json" in sys.argv:
+        print_json({"error": {"code": code, "message": message}})
+    else:
+        error_console().print(f"[red]error[/red] ({code}): ", end="")
+        error_console().print(message, markup=False)
+    sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    main()

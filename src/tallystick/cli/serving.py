@@ -1,0 +1,116 @@
+"""`tallystick init` and `tallystick serve`."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import typer
+
+from tallystick.cli.output import console, print_json
+from tallystick.cli.session import InputError, opened, settings
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from tallystick.wiring import Tallystick
+
+BACKLOG = 2_048
+SHUTDOWN_SECONDS = 10
+
+
+def init(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+    """Make the database, or bring an existing one up to this version.
+
+    Example: `TALLYSTICK_DATABASE_URL=sqlite:///billing.db tallystick init`
+    """
+    from tallystick.wiring import Tallystick
+
+    found = settings()
+    with Tallystick(found) as product:
+        version = product.installation.schema_version()
+    path = str(found.sqlite_path())
+    if as_json:
+        print_json({"database": path, "schema_version": version})
+    else:
+        console().print(f"{path} is ready, schema version {version}", markup=False)
+
+
+def serve(
+    host: str | None = typer.Option(None, help="Where to listen; else TALLYSTICK_HOST."),
+    port: int | None = typer.Option(None, help="0 takes a free port; else TALLYSTICK_PORT."),
+) -> None:
+    """Run the API and the workers in one process, until SIGTERM or Ctrl-C.
+
+    Prints `listening on http://HOST:PORT` when it is ready.
+
+    Example: `tallystick serve --port 8787`
+    """
+    from tallystick.observability.logs import configure_logs
+
+    configure_logs()
+    with opened() as product:
+        listener = _listen(host or settings().host, settings().port if port is None else port)
+        _run(product, listener)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        raise InputError(
+            "cannot_listen", f"cannot listen on {host}:{port}: {error.strerror}"
+        ) from error
+    listener.listen(BACKLOG)
+    return listener
+
+
+def _run(product: Tallystick, listener: socket.socket) -> None:
+    import uvicorn
+
+    from tallystick.api.app import create_app
+    from tallystick.workers.background import Background
+
+    background = Background(
+        lambda: product.reporter.run(),  # built anew: Stripe may be unreachable at first
+        lambda: product.deliverer.run(),
+        product.settings.report_seconds,
+    )
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(product),
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+    )
+    has_stripe = bool(product.settings.stripe_api_key)
+    if has_stripe:
+        background.start()
+    _announce(server, listener)
+    try:
+        server.run(sockets=[listener])
+    finally:
+        if has_stripe:
+            background.stop()
+
+
+def _announce(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Say where the server listens as soon as it does."""
+
+    def wait_and_print() -> None:
+        while not server.started and not server.should_exit:
+            threading.Event().wait(0.01)
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        typer.echo(f"listening on http://{shown}:{port}")
+
+    threading.Thread(target=wait_and_print, daemon=True, name="announce").start()
+    signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))

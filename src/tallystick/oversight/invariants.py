@@ -1,0 +1,211 @@
+"""The invariants, checked on a live database: what must hold at every moment, recounted."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from tallystick.domain.aggregation import EMPTY, RollupState, merge, quantity_of, state_of
+from tallystick.domain.events import content_of, identity_of
+from tallystick.domain.instants import format_instant
+from tallystick.domain.periods import Period, hour_of
+from tallystick.domain.quantity import ZERO, add_all, plain
+from tallystick.domain.reports import ReportState, UsageReport, report_identifier
+from tallystick.ports.verification import Cell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from decimal import Decimal
+
+    from tallystick.domain.meters import MeterSet
+    from tallystick.ports.stripe import SummaryReader
+    from tallystick.ports.verification import Snapshot
+
+FINDINGS_MAX = 20
+"""Findings named per check; the rest is counted."""
+
+EVENTS_BATCH = 1_000
+
+ReportsByPeriod = dict[tuple[str, str, Period], list[UsageReport]]
+
+
+class CheckResult(NamedTuple):
+    """One invariant: how much was looked at, and what does not hold."""
+
+    name: str
+    meaning: str
+    checked: int
+    failures: int
+    findings: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was found."""
+        return not self.failures
+
+
+def check_store(snapshot: Snapshot, meters: MeterSet) -> list[CheckResult]:
+    """Return the checks that need nothing but the database."""
+    cells: dict[Cell, RollupState] = {}
+    identities = _check_events(snapshot, meters, cells)
+    reports = list(snapshot.reports())
+    return [
+        identities,
+        _check_rollups(snapshot, cells),
+        _check_identifiers(reports),
+        _check_reported(snapshot, meters, reports),
+    ]
+
+
+def _check_events(
+    snapshot: Snapshot, meters: MeterSet, cells: dict[Cell, RollupState]
+) -> CheckResult:
+    """Check the identity of every event, and fold all of them into cells on the way."""
+    findings: list[str] = []
+    checked = 0
+    events = snapshot.events()
+    while batch := list(islice(events, EVENTS_BATCH)):
+        checked += len(batch)
+        kept = snapshot.contents(
+            [identity_of(stored.event.source, stored.event.id) for stored in batch]
+        )
+        for stored, content in zip(batch, kept, strict=True):
+            event = stored.event
+            if content != content_of(event):
+                findings.append(
+                    f"event {stored.seq} ({event.source}, {event.id}): its identity is "
+                    + ("missing" if content is None else "kept with another content")
+                )
+            state = state_of(event.value)
+            for meter in meters.selecting(event.type):
+                cell = Cell(hour_of(event.occurred_at), meter.key, event.customer)
+                cells[cell] = merge(cells.get(cell, EMPTY), state)
+    identities = snapshot.identity_count()
+    if identities != checked:
+        findings.append(f"{identities} identities are kept for {checked} events")
+    return _result(
+        "events_counted_once", "each event is stored once, under its identity", checked, findings
+    )
+
+
+def _check_rollups(snapshot: Snapshot, recounted: dict[Cell, RollupState]) -> CheckResult:
+    findings = []
+    checked = 0
+    for cell, state in snapshot.cells():
+        checked += 1
+        expected = recounted.pop(cell, EMPTY)
+        if state != expected:
+            findings.append(
+                f"{_shown(cell)}: rollup {_amounts(state)}, recount {_amounts(expected)}"
+            )
+    findings += [
+        f"{_shown(cell)}: no rollup, recount {_amounts(state)}" for cell, state in recounted.items()
+    ]
+    return _result("usage_equals_recount", "rollups equal a recount of events", checked, findings)
+
+
+def _check_identifiers(reports: Iterable[UsageReport]) -> CheckResult:
+    findings = []
+    checked = 0
+    for report in reports:
+        checked += 1
+        expected = report_identifier(
+            report.stripe_customer_id,
+            report.meter_key,
+            report.window,
+            report.sequence,
+            report.quantity,
+        )
+        if report.identifier != expected:
+            findings.append(f"report {report.id}: identifier {report.identifier} is not its own")
+    return _result(
+        "reports_unchanged", "each report has the identifier of its quantity", checked, findings
+    )
+
+
+def _check_reported(
+    snapshot: Snapshot, meters: MeterSet, reports: Iterable[UsageReport]
+) -> CheckResult:
+    """Check that reports add up to the events that they cover, unless more is due."""
+    due = snapshot.due()
+    grouped = reports_by_period(reports)
+    measured: dict[tuple[str, str, Period], RollupState] = {}
+    spans: dict[tuple[str, str], list[tuple[Period, int]]] = {}
+    for (customer, meter_key, period), rows in grouped.items():
+        covered_upto = max(report.window.end_at for report in rows)
+        spans.setdefault((customer, meter_key), []).append((period, covered_upto))
+    for stored in snapshot.events():
+        event = stored.event
+        for meter in meters.selecting(event.type):
+            for period, covered_upto in spans.get((event.customer, meter.key), ()):
+                if period.start_at <= event.occurred_at < covered_upto:
+                    key = (event.customer, meter.key, period)
+                    measured[key] = merge(measured.get(key, EMPTY), state_of(event.value))
+    findings = []
+    for key, rows in grouped.items():
+        customer, meter_key, period = key
+        aggregation = meters.by_key[meter_key].aggregation
+        expected = quantity_of(measured.get(key, EMPTY), aggregation)
+        reported = add_all(report.quantity for report in rows)
+        if reported != expected and (customer, meter_key) not in due:
+            findings.append(
+                f"{customer}, {meter_key}, {period}: reported {plain(reported)}, "
+                f"measured {plain(expected)}"
+            )
+    return _result(
+        "reports_equal_usage", "reports add up to the usage they cover", len(grouped), findings
+    )
+
+
+def check_stripe(
+    reports: Iterable[UsageReport],
+    stripe_meter_ids: dict[str, str],
+    summaries: SummaryReader,
+    progress: Callable[[], object] = lambda: None,
+) -> CheckResult:
+    """Check that Stripe's total of each customer, meter and period is what was delivered to it.
+
+    Raises:
+        StripeUnreachable, StripeRefused
+    """
+    findings = []
+    grouped = reports_by_period(reports)
+    for (customer, meter_key, period), rows in grouped.items():
+        delivered = _delivered(rows)
+        theirs = summaries.summarized(
+            stripe_meter_ids[meter_key], rows[0].stripe_customer_id, period
+        )
+        if theirs != delivered:
+            findings.append(
+                f"{customer}, {meter_key}, {period}: Stripe has {plain(theirs)}, "
+                f"delivered {plain(delivered)}"
+            )
+        progress()
+    return _result(
+        "stripe_equals_delivered", "Stripe's totals are what we delivered", len(grouped), findings
+    )
+
+
+def reports_by_period(reports: Iterable[UsageReport]) -> ReportsByPeriod:
+    """Return the reports grouped by customer, meter and billing period."""
+    grouped: ReportsByPeriod = {}
+    for report in reports:
+        grouped.setdefault((report.customer, report.meter_key, report.period), []).append(report)
+    return grouped
+
+
+def _delivered(rows: Iterable[UsageReport]) -> Decimal:
+    quantities = [report.quantity for report in rows if report.state is ReportState.DELIVERED]
+    return add_all(quantities) if quantities else ZERO
+
+
+def _result(name: str, meaning: str, checked: int, findings: list[str]) -> CheckResult:
+    return CheckResult(name, meaning, checked, len(findings), tuple(findings[:FINDINGS_MAX]))
+
+
+def _shown(cell: Cell) -> str:
+    return f"hour {format_instant(cell.hour_at)}, meter {cell.meter_key}, customer {cell.customer}"
+
+
+def _amounts(state: RollupState) -> str:
+    return f"count {state.event_count} sum {plain(state.total)}"

@@ -1,0 +1,60 @@
+"""Everything that a check of the invariants reads, from one moment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from tallystick.domain.aggregation import RollupState
+    from tallystick.domain.reports import UsageReport
+    from tallystick.ports.event_store import StoredEvent
+
+
+class Cell(NamedTuple):
+    """Which rollup: an hour of one meter and customer."""
+
+    hour_at: int
+    meter_key: str
+    customer: str
+
+
+class Snapshot(Protocol):
+    """The store as it was at one moment, whatever is written meanwhile."""
+
+    def events(self) -> Iterator[StoredEvent]:
+        """Return every event, in the order of ``seq``."""
+        ...
+
+    def contents(self, identities: list[bytes]) -> list[bytes | None]:
+        """Return the content digest kept under each identity, None where there is none."""
+        ...
+
+    def identity_count(self) -> int:
+        """Return how many identities are kept."""
+        ...
+
+    def cells(self) -> Iterator[tuple[Cell, RollupState]]:
+        """Return every rollup."""
+        ...
+
+    def reports(self) -> Iterator[UsageReport]:
+        """Return every report, oldest first."""
+        ...
+
+    def due(self) -> set[tuple[str, str]]:
+        """Return the customers and meters that have usage still to be reported.
+
+        Those that events touched since they were last looked at are among them.
+        """
+        ...
+
+
+class SnapshotReader(Protocol):
+    """The way to a snapshot."""
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Return the present as a snapshot, valid inside the block."""
+        ...
