@@ -334,7 +334,20 @@ def test_amounts_within_the_limits_are_taken(amount: str) -> None:
     assert Decimal(amount) == price.unit_amount
 
 
-def test_a_price_made_in_code_is_checked_like_one_that_is_read() -> None:
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"currency": "USD", "unit_amount": Decimal(1)}, "currency"),
+        ({"unit_amount": Decimal(-1)}, "unit_amount"),
+        ({"tiers": (Tier(None, Decimal("1E-13")),)}, "tiers[0][unit_amount]"),
+        ({"tiers": (Tier(None, Decimal(1), Decimal("NaN")),)}, "tiers[0][flat_amount]"),
+    ],
+)
+def test_a_price_made_in_code_is_checked_like_one_that_is_read(
+    fields: dict[str, Any], param: str
+) -> None:
+    scheme = {"billing_scheme": BillingScheme.TIERED, "tiers_mode": TiersMode.VOLUME}
+    made_of = {"currency": "usd", **(scheme if "tiers" in fields else {}), **fields}
     with pytest.raises(PriceError) as refused:
-        Price(currency="USD", unit_amount=Decimal(1))
-    assert refused.value.param == "currency"
+        Price(**made_of)
+    assert param == refused.value.param
