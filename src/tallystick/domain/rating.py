@@ -96,8 +96,8 @@ def rate_all(
 def rate_trial(price: Price, quantity: Decimal) -> Charge:
     """Return the charge of usage in a free trial: shown on one line, and not charged.
 
-    Recorded: a trial's usage of 5783 is a line of quantity 5783 and amount 0. The wording beyond
-    ``Free trial`` is an assumption.
+    Recorded: a trial's usage of 5783 is a line of quantity 5783 and amount 0. Where ``Free trial``
+    stands in the description is an assumption.
 
     Raises:
         QuantityError: as ``rate`` does.
@@ -112,7 +112,7 @@ def rate_trial(price: Price, quantity: Decimal) -> Charge:
     )
     charge = rate(free, quantity)
     (line,) = charge.lines
-    described = f"Free trial for {free.wording.counted(charge.quantity)}"
+    described = f"{free.wording.counted(charge.quantity)} (Free trial)"
     return charge._replace(lines=(line._replace(description=described),))
 
 
