@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+import ast
+from decimal import Decimal, FloatOperation, Inexact
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
+import tallystick.domain
 from tallystick.domain.money import Rounding, round_to_minor
+from tallystick.domain.quantity import exact
+
+DOMAIN = Path(tallystick.domain.__file__).parent
+DOORS = {"money.py", "quantity.py"}
+"""Where a decimal may become an integer: money's one door, and the parts a quantity is stored in."""
 
 TABLE: list[tuple[str, int, int, int, int]] = [
     # amount, half up, half even, half floor, floor
@@ -45,3 +53,29 @@ def test_a_third_is_rounded_without_ever_being_a_decimal() -> None:
     assert round_to_minor(Fraction(1, 3), Rounding.HALF_UP) == 0
     assert round_to_minor(Fraction(2, 3), Rounding.HALF_UP) == 1
     assert round_to_minor(Fraction(-2, 3), Rounding.HALF_FLOOR) == -1
+
+
+def test_nothing_inexact_and_no_float_gets_through_the_context() -> None:
+    with exact(), pytest.raises(Inexact):
+        Decimal(1) / Decimal(3)
+    with exact(), pytest.raises(FloatOperation):
+        Decimal(0.1)
+
+
+def _rounds(call: ast.Call) -> bool:
+    if isinstance(call.func, ast.Name):
+        return call.func.id in {"round", "float"}
+    return isinstance(call.func, ast.Attribute) and (
+        call.func.attr.startswith("to_integral") or call.func.attr in {"quantize", "round"}
+    )
+
+
+def test_no_other_file_of_the_domain_rounds_or_makes_a_float() -> None:
+    found = [
+        f"{path.name}:{node.lineno}"
+        for path in sorted(DOMAIN.glob("*.py"))
+        if path.name not in DOORS
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and _rounds(node)
+    ]
+    assert found == []

@@ -143,6 +143,7 @@ def test_usage_in_a_trial_is_shown_and_not_charged(row: dict[str, Any]) -> None:
     charge = rate_trial(price, Decimal(row["usage"]))
     assert [row["line"]] == [[plain(line.quantity), line.amount_minor] for line in charge.lines]
     assert charge.amount_minor == 0
+    assert charge.lines[0].description == f"{row['usage']} × Usage (Free trial)"
 
 
 @rows("plan change")

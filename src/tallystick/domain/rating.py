@@ -135,7 +135,7 @@ def _billable(price: Price, measured: Decimal) -> Decimal:
         return measured if measured > 0 else ZERO
     if measured < 0:
         raise QuantityError("quantity_negative", "a licensed quantity cannot be negative")
-    if measured != measured.to_integral_value():
+    if measured % 1:
         raise QuantityError("quantity_not_an_integer", "a licensed quantity must be an integer")
     return measured
 
