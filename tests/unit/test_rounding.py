@@ -15,7 +15,7 @@ from tallystick.domain.quantity import exact
 
 DOMAIN = Path(tallystick.domain.__file__).parent
 DOORS = {"money.py", "quantity.py"}
-"""Where a decimal may become an integer: money's one door, and the parts a quantity is stored in."""
+"""Where a decimal may become an integer: money's one door, and how a quantity is stored."""
 
 TABLE: list[tuple[str, int, int, int, int]] = [
     # amount, half up, half even, half floor, floor
@@ -58,8 +58,9 @@ def test_a_third_is_rounded_without_ever_being_a_decimal() -> None:
 def test_nothing_inexact_and_no_float_gets_through_the_context() -> None:
     with exact(), pytest.raises(Inexact):
         Decimal(1) / Decimal(3)
+    a_tenth = 1 / 10
     with exact(), pytest.raises(FloatOperation):
-        Decimal(0.1)
+        Decimal(a_tenth)
 
 
 def _rounds(call: ast.Call) -> bool:
