@@ -43,7 +43,10 @@ def parse_events(content_type: str, body: bytes) -> Drafts:
         )
     if not body.strip():
         raise Problem(400, "empty_body", "the body is empty; send an event or an array of events")
-    events = parse(body)
+    try:
+        events = parse(body)
+    except RecursionError:
+        raise Problem(400, "invalid_json", "the body is nested too deeply to be read") from None
     if len(events) > EVENTS_MAX:
         raise Problem(
             413,
@@ -113,19 +116,16 @@ class _NotJson(str):
 
 
 def _marked(event: object) -> object:
-    """Return an event in which a value that is no number is a string, and another such place an
-    error.
+    """Return an event in which a ``value`` that is no number is a text, which is refused by name.
 
-    ``value`` is refused later for what it is; elsewhere a text must not take the number's place.
+    Elsewhere a text must not take such a number's place: the event becomes one that is refused.
     """
-    if isinstance(event, dict):
-        fields = {key: item for key, item in event.items() if key != "value"}
-        data = fields.get("data")
-        if isinstance(data, dict):
-            fields["data"] = {key: item for key, item in data.items() if key != "value"}
-        if _holds_no_json(fields):
-            return {"id": event.get("id"), _NO_JSON: True}
-    return event
+    if not isinstance(event, dict):
+        return None if _holds_no_json(event) else event
+    for holder in (event, event.get("data")):
+        if isinstance(holder, dict) and isinstance(holder.get("value"), _NotJson):
+            holder["value"] = str(holder["value"])
+    return {"id": event.get("id"), _NO_JSON: True} if _holds_no_json(event) else event
 
 
 _NO_JSON = "\0not-json"
@@ -212,6 +212,8 @@ def _explained(message: str) -> tuple[str, str]:
         return "unknown_field", f"{field!r} is not a field of an event; properties has room for it"
     what, _, where = message.partition(" - at `$.")
     field = where.rstrip("`").partition("[")[0].partition(".")[0]
+    if field == "value":
+        return "value_not_a_number", f"value: {what}; a number or a decimal string is needed"
     if field:
         return f"{field}_invalid", f"{field}: {what}"
     return "event_invalid", message
