@@ -18,10 +18,13 @@ from tallystick.domain.instants import parse_instant
 from tallystick.wiring import Tallystick
 from tests.fixtures.clock import FakeClock
 from tests.fixtures.paths import CATALOG_FILE
+from tests.fixtures.stripe_account import sandbox, stripe_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+__all__ = ["sandbox", "stripe_settings"]  # fixtures that live in files of their own
 
 
 @pytest.fixture

@@ -31,6 +31,9 @@ def link(
         clock_id = product.stripe.subscriptions.test_clock_id(stripe_customer)
         joined = CustomerLink(customer, stripe_customer, clock_id)
         is_new = bool(product.customers.link([joined], product.clock.now()))
+        # read at once: once the present billing period is over, Stripe shows the next one only
+        periods = product.billing_periods()
+        items = periods.items(joined, periods.now_of(joined))
     if as_json:
         print_json(
             {
@@ -38,8 +41,11 @@ def link(
                 "stripe_customer": stripe_customer,
                 "test_clock": clock_id,
                 "new": is_new,
+                "metered_items": len(items),
             }
         )
     else:
         said = "is now linked to" if is_new else "was linked already to"
-        console().print(f"{customer} {said} {stripe_customer}", markup=False)
+        console().print(
+            f"{customer} {said} {stripe_customer}, {len(items)} metered items", markup=False
+        )

@@ -60,7 +60,7 @@ class Deliverer:
             # Stripe may have it and would not recognise it any more: a repeat could bill twice
             settlement = Settlement(ReportState.UNRESOLVED, "outcome_unknown", maybe_taken=True)
         else:
-            settlement = self._settlement(report, self._sink.send(_meter_event(report)))
+            settlement = self._settlement(report, self._sink.send(meter_event(report)))
         try:
             self._outbox.settle(claim, settlement, self._clock.now())
         except LeaseLost:
@@ -68,7 +68,8 @@ class Deliverer:
         return settlement.state.value
 
     def _settlement(self, report: UsageReport, attempt: Attempt) -> Settlement:
-        reason = f"{attempt.result}: {attempt.code or attempt.message or ''}".rstrip(": ")
+        said = (attempt.result, attempt.code, attempt.message)
+        reason = ": ".join(part for part in said if part)
         match attempt.result:
             case AttemptResult.TAKEN | AttemptResult.KNOWN:
                 return Settlement(ReportState.DELIVERED)
@@ -96,7 +97,7 @@ def _outlived_its_identifier(report: UsageReport, now: int) -> bool:
     return report.maybe_taken and first_at is not None and now - first_at > IDENTIFIER_WINDOW_US
 
 
-def _meter_event(report: UsageReport) -> MeterEvent:
+def meter_event(report: UsageReport) -> MeterEvent:
     """Return what Stripe is told, under a request key that repeats what may be repeated.
 
     The first key is the identifier itself, so that Stripe's samples of rejected events, which name

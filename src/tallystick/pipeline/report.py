@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tallystick.domain.aggregation import quantity_of
 from tallystick.domain.periods import Period
@@ -41,7 +41,15 @@ DUE_BATCH = 1_000
 PLAN_THREADS = 8
 """Plans made side by side: they share commits, and wait for Stripe together."""
 
+START_OF_TIME = -(1 << 62)
 END_OF_TIME = 1 << 62
+
+
+class _Waiting(NamedTuple):
+    """Events that lie ahead of the customer's clock, and events in no known billing period."""
+
+    ahead: int
+    outside: int
 
 
 class DueOutcome(StrEnum):
@@ -57,6 +65,8 @@ class DueOutcome(StrEnum):
     """The customer has no Stripe customer yet; the usage waits."""
     UNSUBSCRIBED = "unsubscribed"
     """No subscription item of the customer bills this meter; the usage waits."""
+    OUTSIDE_PERIODS = "outside_periods"
+    """Nothing new to report, and some usage lies in no billing period that is known; it waits."""
     CONFLICT = "conflict"
     """Two items bill the meter in periods that overlap; the usage waits."""
     RACED = "raced"
@@ -117,14 +127,29 @@ class Reporter:
         reports = [
             report for period in periods for report in self._difference(link, meter, period, now)
         ]
-        covered_upto = min(now, periods[-1].end_at)
-        ahead = self._usage.usage(meter, due.customer, Period(covered_upto, END_OF_TIME))
-        recorded = self._book.record(
-            due, reports, self._clock.now(), still_due=ahead.event_count > 0
-        )
+        waiting = self._waiting(meter, due.customer, periods, now)
+        recorded = self._book.record(due, reports, self._clock.now(), still_due=any(waiting))
         if not recorded:
             return DueOutcome.RACED
+        if not reports and waiting.outside:
+            return DueOutcome.OUTSIDE_PERIODS
         return _outcome(reports)
+
+    def _waiting(
+        self, meter: Meter, customer: str, periods: tuple[Period, ...], now: int
+    ) -> _Waiting:
+        """Return how many events no report can be made of yet."""
+
+        def count(period: Period) -> int:
+            return self._usage.usage(meter, customer, period).event_count
+
+        covered = sum(
+            count(Period(period.start_at, min(now, period.end_at)))
+            for period in periods
+            if period.start_at < now
+        )
+        ahead = count(Period(now, END_OF_TIME))
+        return _Waiting(ahead, count(Period(START_OF_TIME, now)) - covered)
 
     def _difference(
         self, link: CustomerLink, meter: Meter, period: Period, now: int

@@ -1,0 +1,156 @@
+"""The server is killed during an import: nothing acknowledged is lost or counted twice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tallystick.cli.local_servers import LocalServer
+from tallystick.client.connection import ServerConnection, ServerUnreachable
+from tallystick.config import Settings
+from tallystick.domain.instants import parse_instant
+from tallystick.domain.periods import Period
+from tallystick.wiring import Tallystick
+from tests.fixtures.commands import answer_of
+from tests.fixtures.paths import CATALOG_FILE, LOG_FILE
+from tests.fixtures.recount import recount
+from tests.fixtures.stripe_account import environment_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+MAY = Period(parse_instant("2015-05-01"), parse_instant("2015-06-01"))
+
+IMPORT = ("import", str(LOG_FILE), "--format", "access-log")
+
+
+@pytest.fixture
+def environment(stripe_settings: Settings) -> dict[str, str]:
+    """A new installation with the example's catalog and an API key."""
+    environment = environment_of(stripe_settings)
+    answer_of("init", environment=environment)
+    answer_of("apply", str(CATALOG_FILE), environment=environment)
+    key = answer_of("keys", "create", "test", environment=environment)["key"]
+    return {**environment, "TALLYSTICK_API_KEY": key}
+
+
+def measured(environment: Mapping[str, str]) -> dict[str, tuple[int, int]]:
+    """Return requests and bytes by customer, as the product says."""
+    with Tallystick(Settings(database_url=environment["TALLYSTICK_DATABASE_URL"])) as product:
+        meters = product.catalog.meters().by_key
+        return {
+            customer: (
+                product.usage.usage(meters["api_requests"], customer, MAY).event_count,
+                int(product.usage.usage(meters["bandwidth_bytes"], customer, MAY).total),
+            )
+            for customer in product.usage.customers()
+        }
+
+
+def run_import(environment: Mapping[str, str], url: str) -> dict[str, object]:
+    return answer_of(*IMPORT, "--url", url, environment=environment)
+
+
+def test_an_import_counts_each_line_once_however_often_it_runs(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with LocalServer("server", ["serve", "--port", "0"], environment, tmp_path) as server:
+        first = run_import(environment, server.url)
+        assert first == {"rows": 10_000, "accepted": 10_000, "duplicates": 0, "refused": []}
+        assert measured(environment) == recount()
+        again = run_import(environment, server.url)
+        assert again == {"rows": 10_000, "accepted": 0, "duplicates": 10_000, "refused": []}
+        assert measured(environment) == recount()
+    assert len(recount()) == 1_753
+
+
+def test_a_server_killed_in_the_middle_of_an_import_loses_and_doubles_nothing(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    server = LocalServer("server", ["serve", "--port", "0"], environment, tmp_path)
+    importing = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "tallystick.cli.main"),
+            *(*IMPORT, "--url", server.url, "--batch", "20"),
+        ],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for_events(environment, 1_000)
+        server.kill()
+        assert importing.wait(30) == 3
+    finally:
+        importing.kill()
+        importing.wait()
+        server.kill()
+    with Tallystick(Settings(database_url=environment["TALLYSTICK_DATABASE_URL"])) as product:
+        stored = product.events.count()
+    assert 1_000 <= stored < 10_000
+
+    with LocalServer("again", ["serve", "--port", "0"], environment, tmp_path) as server:
+        tally = run_import(environment, server.url)
+    assert tally == {
+        "rows": 10_000,
+        "accepted": 10_000 - stored,
+        "duplicates": stored,
+        "refused": [],
+    }
+    assert measured(environment) == recount()
+    checks = answer_of("verify", "--no-stripe", environment=environment)
+    assert checks["ok"]
+    assert {check["name"] for check in checks["checks"]} >= {
+        "events_counted_once",
+        "usage_equals_recount",
+    }
+
+
+def wait_for_events(environment: Mapping[str, str], number: int) -> None:
+    with Tallystick(Settings(database_url=environment["TALLYSTICK_DATABASE_URL"])) as product:
+        give_up_at = time.monotonic() + 30
+        while product.events.count() < number:
+            assert time.monotonic() < give_up_at, "the import does not get on"
+            time.sleep(0.005)
+
+
+def test_what_was_acknowledged_before_a_kill_is_there(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Single events from four connections while the server is killed."""
+    server = LocalServer("server", ["serve", "--port", "0"], environment, tmp_path)
+    acknowledged: list[str] = []
+
+    def send(name: str) -> None:
+        connection = ServerConnection(server.url, environment["TALLYSTICK_API_KEY"])
+        for number in range(100_000):
+            event_id = f"{name}-{number}"
+            line = (
+                f'{{"id":"{event_id}","type":"http_request","customer":"{name}",'
+                f'"time":"2015-05-18T10:00:00Z"}}'
+            )
+            try:
+                connection.post_events([line.encode()])
+            except ServerUnreachable:
+                return
+            acknowledged.append(event_id)
+
+    senders = [threading.Thread(target=send, args=(f"client-{number}",)) for number in range(4)]
+    for sender in senders:
+        sender.start()
+    wait_for_events(environment, 200)
+    server.kill()
+    for sender in senders:
+        sender.join()
+    with Tallystick(Settings(database_url=environment["TALLYSTICK_DATABASE_URL"])) as product:
+        stored = {event.event.id for event in product.events.scan(0, 1_000_000)}
+        assert len(stored) == product.events.count()
+    assert len(acknowledged) >= 196
+    assert set(acknowledged) <= stored
+    assert len(stored) <= len(acknowledged) + len(senders)
