@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import stripe
+
 from tests.sandbox.rig import DAY_S, HOUR_S, JUNE_2015, MAY_2015
 
 if TYPE_CHECKING:

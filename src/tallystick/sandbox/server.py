@@ -51,7 +51,7 @@ def serve(listener: socket.socket, settings: Settings, ready: Callable[[], None]
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     """Return the fastest event loop that the platform has."""
     try:
-        import uvloop  # noqa: PLC0415 - not on every platform
+        import uvloop
     except ImportError:
         return asyncio.new_event_loop
     return uvloop.new_event_loop

@@ -85,7 +85,7 @@ def usage_lines(
             description=_trial_words(account, price, charge)
             if window.is_trial
             else describe(account, price, charge, currency),
-            period_start=window.start,
+            period_start=span[0],
             period_end=window.end,
             quantity=charge.quantity,
             unit_amount=charge.unit_amount,
@@ -204,6 +204,8 @@ def line_of_item(account: Account, item: InvoiceItem) -> InvoiceLine:
         subscription=item.subscription,
         invoice_item=item.id,
         is_proration=item.is_proration,
+        credited_invoice=item.credited_invoice,
+        credited_lines=item.credited_lines,
         discountable=item.discountable,
         metadata=item.metadata,
         tax_rates=item.tax_rates,

@@ -52,7 +52,7 @@ def _prorate(
     name = product_name(account, price)
     counted = f"{quantity} × {name}" if quantity != 1 else name
     words = "Unused time on" if sign < 0 else "Remaining time on"
-    unit = None if price.billing_scheme == "tiered" else amounts.unit_amount
+    credited = billed_lines(account, subscription, item) if sign < 0 else (None, [])
     return [
         InvoiceItem(
             id=account.ids.make("ii"),
@@ -64,7 +64,8 @@ def _prorate(
             period_start=at,
             period_end=item.period_end,
             quantity=quantity,
-            unit_amount=unit,
+            credited_invoice=credited[0],
+            credited_lines=credited[1],
             description=f"{words} {counted} after {shown_date(at)}",
             price=item.price,
             product=price.product,
@@ -75,6 +76,21 @@ def _prorate(
             tax_rates=line_tax_rates(subscription, item),
         )
     ]
+
+
+def billed_lines(
+    account: Account, subscription: Subscription, item: SubscriptionItem
+) -> tuple[str | None, list[str]]:
+    """Return the invoice and the lines that last billed an item's licence: what a credit names."""
+    for invoice in reversed(list(account.invoices.matching("subscription", subscription.id))):
+        lines = [
+            line.id
+            for line in invoice.lines
+            if line.item == item.id and line.amount > 0 and not line.is_usage
+        ]
+        if lines:
+            return invoice.id, lines
+    return None, []
 
 
 def bill_usage_so_far(

@@ -7,15 +7,24 @@ from typing import TYPE_CHECKING, Any
 from tallystick.sandbox.resources import (
     account,
     customers,
+    invoice_actions,
+    invoice_items,
     invoices,
     meter_events,
     meter_summaries,
     meters,
     payment_methods,
+    payments,
+    plans,
+    previews,
     prices,
     products,
+    subscription_items,
+    subscription_updates,
     subscriptions,
+    tax_rates,
     test_clocks,
+    usage_records,
 )
 from tallystick.sandbox.shapes.customers import render_customer
 from tallystick.sandbox.shapes.invoices import render_invoice, render_invoice_item
@@ -50,15 +59,24 @@ if TYPE_CHECKING:
 _MODULES = (
     account,
     customers,
+    invoice_actions,
+    invoice_items,
     invoices,
     meter_events,
     meter_summaries,
     meters,
     payment_methods,
+    payments,
+    plans,
+    previews,
     prices,
     products,
+    subscription_items,
+    subscription_updates,
     subscriptions,
+    tax_rates,
     test_clocks,
+    usage_records,
 )
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from tallystick.sandbox.arithmetic.calendar import anchor_from_config, days_after
 from tallystick.sandbox.lifecycle.cancellation import cancel_now
 from tallystick.sandbox.lifecycle.metering import settle_meter_events
-from tallystick.sandbox.lifecycle.starting import Start, start_subscription
+from tallystick.sandbox.lifecycle.periods import period_end
+from tallystick.sandbox.lifecycle.starting import Start, first_draft, start_subscription
 from tallystick.sandbox.resources.customers import find_customer
 from tallystick.sandbox.resources.subscription_terms import (
     check_payment_method,
@@ -23,6 +24,7 @@ from tallystick.sandbox.wire.metadata import merged_metadata
 from tallystick.sandbox.wire.operations import Operation
 
 if TYPE_CHECKING:
+    from tallystick.sandbox.lifecycle.invoicing import Draft
     from tallystick.sandbox.state.account import Account
     from tallystick.sandbox.state.records import Customer
     from tallystick.sandbox.wire.operations import Call
@@ -52,12 +54,8 @@ def create_subscription(call: Call) -> dict[str, Any]:
         raise refused("Missing required param: customer.", "customer", "parameter_missing")
     customer = find_customer(account, params["customer"])
     require_clock_ready(account, customer.test_clock)
-    items = _items(call, customer)
-    subscription = _subscription(call, customer, items)
-    start = Start(
-        payment_behavior=params.get("payment_behavior", "allow_incomplete"),
-        proration_behavior=params.get("proration_behavior", "create_prorations"),
-    )
+    subscription = _subscription(call, customer, params)
+    start = _start(params)
     if start.payment_behavior == "pending_if_incomplete":
         raise refused(
             "`pending_if_incomplete` can only be used when updating a subscription.",
@@ -68,8 +66,27 @@ def create_subscription(call: Call) -> dict[str, Any]:
     return render_subscription(account, subscription)
 
 
-def _items(call: Call, customer: Customer) -> list[SubscriptionItem]:
-    given = call.params.get("items")
+def _start(params: dict[str, Any]) -> Start:
+    return Start(
+        payment_behavior=params.get("payment_behavior", "allow_incomplete"),
+        proration_behavior=params.get("proration_behavior", "create_prorations"),
+    )
+
+
+def draft_subscription(call: Call, params: dict[str, Any]) -> tuple[Subscription, Draft]:
+    """Return a subscription that is not stored, and its first invoice's content: for previews."""
+    account = call.account
+    customer = find_customer(account, params["customer"])
+    subscription = _subscription(call, customer, params)
+    now = subscription.created
+    trial_end = subscription.trial_end if subscription.status == "trialing" else None
+    for item in subscription.items:
+        item.period_end = trial_end or period_end(account, subscription, item.price, now)
+    return subscription, first_draft(account, subscription, _start(params), now)
+
+
+def _items(call: Call, customer: Customer, params: dict[str, Any]) -> list[SubscriptionItem]:
+    given = params.get("items")
     if not given:
         raise refused("Missing required param: items.", "items", "parameter_missing")
     if len(given) > call.account.settings.subscription_items_max:
@@ -82,8 +99,9 @@ def _items(call: Call, customer: Customer) -> list[SubscriptionItem]:
     return [new_item(call, item, f"items[{n}]", now) for n, item in enumerate(given)]
 
 
-def _subscription(call: Call, customer: Customer, items: list[SubscriptionItem]) -> Subscription:
-    account, params = call.account, call.params
+def _subscription(call: Call, customer: Customer, params: dict[str, Any]) -> Subscription:
+    account = call.account
+    items = _items(call, customer, params)
     now = call.now(customer.test_clock)
     mode = params.get("billing_mode", {})
     default_mode = "flexible" if call.version.is_flexible_default else "classic"

@@ -55,13 +55,16 @@ def render_line(invoice: Invoice, line: InvoiceLine) -> dict[str, Any]:
 
 def _line_parent(line: InvoiceLine) -> dict[str, Any]:
     """Return where a line comes from; a proration names the item only under its own details."""
+    credited = None
+    if line.credited_invoice is not None:
+        credited = {"invoice": line.credited_invoice, "invoice_line_items": line.credited_lines}
     if line.item is not None:
         return {
             "invoice_item_details": None,
             "subscription_item_details": {
                 "invoice_item": line.invoice_item,
                 "proration": line.is_proration,
-                "proration_details": {"credited_items": None},
+                "proration_details": {"credited_items": credited},
                 "subscription": line.subscription,
                 "subscription_item": line.item,
             },
@@ -71,7 +74,7 @@ def _line_parent(line: InvoiceLine) -> dict[str, Any]:
         "invoice_item_details": {
             "invoice_item": line.invoice_item or "",
             "proration": line.is_proration,
-            "proration_details": {"credited_items": None},
+            "proration_details": {"credited_items": credited},
             "subscription": line.subscription,
         },
         "subscription_item_details": None,

@@ -88,6 +88,8 @@ class InvoiceLine(msgspec.Struct, kw_only=True, omit_defaults=True):
     invoice_item: str | None = None
     is_proration: bool = False
     is_usage: bool = False
+    credited_invoice: str | None = None
+    credited_lines: list[str] = msgspec.field(default_factory=list)
     discountable: bool = True
     metadata: dict[str, str] = msgspec.field(default_factory=dict)
     tax_rates: list[str] = msgspec.field(default_factory=list)
@@ -112,6 +114,8 @@ class InvoiceItem(Record):
     subscription_item: str | None = None
     is_proration: bool = False
     is_usage: bool = False
+    credited_invoice: str | None = None
+    credited_lines: list[str] = msgspec.field(default_factory=list)
     discountable: bool = True
     tax_rates: list[str] = msgspec.field(default_factory=list)
 
