@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def event(id_: str = "e1", **changes: Any) -> dict[str, Any]:
-    made = {
+    made: dict[str, Any] = {
         "id": id_,
         "type": "http_request",
         "customer": "acme",
@@ -110,7 +110,7 @@ def test_the_same_id_from_another_source_is_another_event(api: httpx2.Client) ->
     assert answer["accepted"] == 3
 
 
-REFUSED = {
+REFUSED: dict[str, dict[str, Any]] = {
     "value_not_finite": {"value": "NaN"},
     "value_not_finite ": {"value": "-Infinity"},
     "value_not_a_number": {"value": "many"},
@@ -228,7 +228,7 @@ def test_ndjson_judges_each_line(api: httpx2.Client) -> None:
 
 
 def cloud_event(**changes: Any) -> dict[str, Any]:
-    made = {
+    made: dict[str, Any] = {
         "specversion": "1.0",
         "id": "c1",
         "source": "/gateway/eu",

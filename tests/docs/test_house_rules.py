@@ -55,11 +55,20 @@ def test_files_and_functions_stay_small(path: Path) -> None:
     lines = path.read_text("utf-8").count("\n")
     assert lines <= FILE_LINES_MAX
     too_long = [
-        f"{node.name}: {(node.end_lineno or 0) - node.lineno + 1} lines"
+        f"{node.name}: {lines} lines"
         for node in functions(tree_of(path))
-        if (node.end_lineno or 0) - node.lineno + 1 > FUNCTION_LINES_MAX
+        if (lines := code_lines(node)) > FUNCTION_LINES_MAX
     ]
     assert too_long == []
+
+
+def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Count a function's lines, an object that it spells out as one: that is data."""
+    lines = set(range(function.lineno, (function.end_lineno or function.lineno) + 1))
+    for node in ast.walk(function):
+        if isinstance(node, ast.Dict):
+            lines -= set(range(node.lineno + 1, (node.end_lineno or node.lineno) + 1))
+    return len(lines)
 
 
 @pytest.mark.parametrize(
@@ -72,9 +81,9 @@ def test_no_float_is_made_where_money_passes(path: Path) -> None:
         return
     found = []
     for node in ast.walk(tree_of(path)):
-        is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-        if is_call and node.func.id in ("float", "round"):
-            found.append(f"line {node.lineno}: {node.func.id}()")
+        called = node.func if isinstance(node, ast.Call) else None
+        if isinstance(called, ast.Name) and called.id in ("float", "round"):
+            found.append(f"line {called.lineno}: {called.id}()")
         if isinstance(node, ast.Constant) and isinstance(node.value, float):
             found.append(f"line {node.lineno}: {node.value}")
     assert found == []
@@ -122,8 +131,9 @@ def test_public_things_are_documented(path: Path) -> None:
     if path.read_text("utf-8").strip():
         assert ast.get_docstring(tree), "the module has no docstring"
     for node in tree.body:
-        is_named = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-        if is_named and not node.name.startswith("_"):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if not node.name.startswith("_"):
             assert ast.get_docstring(node), f"{node.name} has no docstring"
 
 
