@@ -1,178 +1,184 @@
-"""The catalog: meters, and products with their prices, as a team declares them in code."""
+"""The catalog: meters, products with their prices, and plans, as a team declares them in code."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from tallystick.domain.meters import Aggregation, Meter
-from tallystick.domain.price_limits import PriceError
-from tallystick.domain.prices import Price, UsageType, price_from_stripe
-from tallystick.domain.quantity import DECIMALS_MAX
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
-_KEY = re.compile(r"[a-z][a-z0-9_]{0,99}")  # Stripe: an event_name has at most 100 characters
+    from tallystick.domain.commitments import Commitment
+    from tallystick.domain.meters import Meter
+    from tallystick.domain.prices import Price
+    from tallystick.domain.spend_caps import SpendCap
 
-_METER_FIELDS = ("display_name", "event_type", "aggregation", "decimals")
-_PRODUCT_FIELDS = ("name", "prices")
+PLAN_ITEMS_MAX = 20
+"""Items of one subscription: Stripe's limit (docs.stripe.com/billing/subscriptions/multiple-
+products)."""
+
+Path = tuple[str | int, ...]
+"""Where something stands in a catalog, like ``("meters", "api_requests", "aggregation")``."""
+
+
+class Position(NamedTuple):
+    """A place in a file; lines count from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class CatalogProblem(NamedTuple):
+    """One thing in a catalog that cannot be, or that deserves a warning."""
+
+    path: Path
+    message: str
+    position: Position | None = None
+
+    @property
+    def field(self) -> str:
+        """The path as it is written for people: ``products.api.prices.calls.tiers[1].up_to``."""
+        return show_path(self.path)
+
+    def __str__(self) -> str:
+        where = f"{self.position}: " if self.position else ""
+        field = f"{self.field}: " if self.path else ""
+        return f"{where}{field}{self.message}"
 
 
 class CatalogError(ValueError):
-    """Something in a catalog that cannot be; ``path`` is where, like ``meters.api_requests``."""
+    """What in a catalog cannot be: every problem that was found, at least one."""
 
-    def __init__(self, path: str, message: str) -> None:
-        super().__init__(f"{path}: {message}")
-        self.path = path
+    def __init__(self, problems: Iterable[CatalogProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalMeter:
+    """A Stripe meter that something else reports to: known by its event name, never changed.
+
+    Prices may bill it; its usage is not measured here.
+    """
+
+    key: str
+    event_name: str
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogPrice:
-    """A price with the meter whose usage it charges.
+    """One price of a product, in one currency.
 
-    ``definition`` is the price in the shape of Stripe's request, as declared. ``key`` is its lookup
-    key at Stripe.
+    ``key`` is its lookup key at Stripe; ``name`` is how the catalog declares it, which several
+    currencies share. ``meter_key`` is None for a licensed price, for one that bills a meter of
+    somebody else's (``external_meter_key``), and for a legacy one, which ``aggregate_usage`` says
+    it is. ``stripe_id`` names the price that is taken over where none has the lookup key.
     """
 
     key: str
+    name: str
     product_key: str
-    meter_key: str
     price: Price
-    definition: Mapping[str, object]
+    path: Path
+    meter_key: str | None = None
+    external_meter_key: str | None = None
+    aggregate_usage: str | None = None
+    nickname: str | None = None
+    stripe_id: str | None = None
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether it bills usage records, which Stripe replaced by meters."""
+        return self.aggregate_usage is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """Something that is sold, and what its usage costs."""
+    """Something that is sold, and what it costs."""
 
     key: str
     name: str
     prices: tuple[CatalogPrice, ...]
+    unit_label: str | None = None
+    stripe_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanItem:
+    """One price of a plan, by the name that its currencies share; licensed ones have a quantity."""
+
+    price_name: str
+    quantity: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Prices that are subscribed to together, in each of its currencies, and what is agreed on.
+
+    Commitments and spend caps are by currency.
+    """
+
+    key: str
+    name: str
+    items: tuple[PlanItem, ...]
+    currencies: tuple[str, ...]
+    commitments: Mapping[str, Commitment]
+    spend_caps: Mapping[str, SpendCap]
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Everything that a catalog file declares."""
+    """Everything that catalog files declare; ``document`` is the declaration itself."""
 
     meters: tuple[Meter, ...]
     products: tuple[Product, ...]
+    plans: tuple[Plan, ...] = ()
+    external_meters: tuple[ExternalMeter, ...] = ()
+    document: Mapping[str, object] = field(default_factory=dict)
+    positions: Mapping[Path, Position] = field(default_factory=dict)
 
     @property
     def prices(self) -> tuple[CatalogPrice, ...]:
         """The prices of all products."""
         return tuple(price for product in self.products for price in product.prices)
 
+    def price_of(self, name: str, currency: str) -> CatalogPrice | None:
+        """Return the price of that name in the currency."""
+        for price in self.prices:
+            if price.name == name and price.price.currency == currency:
+                return price
+        return None
 
-def catalog_from_mapping(document: object) -> Catalog:
-    """Return the catalog that a parsed file declares.
-
-    Raises:
-        CatalogError: the first thing wrong with it, and where it stands.
-    """
-    root = _mapping(document, "catalog", ("meters", "products"))
-    meters = tuple(
-        _meter(key, declared) for key, declared in _named(root.get("meters", {}), "meters")
-    )
-    meter_keys = {meter.key for meter in meters}
-    products = tuple(
-        _product(key, declared, meter_keys)
-        for key, declared in _named(root.get("products", {}), "products")
-    )
-    catalog = Catalog(meters, products)
-    _check_unique("products", (price.key for price in catalog.prices))
-    return catalog
+    def located(self, problems: Iterable[CatalogProblem]) -> tuple[CatalogProblem, ...]:
+        """Return the problems with their places in the files, as far as they are known."""
+        return locate(problems, self.positions)
 
 
-def _meter(key: str, declared: object) -> Meter:
-    path = f"meters.{key}"
-    fields = _mapping(declared, path, _METER_FIELDS)
-    aggregation = fields.get("aggregation")
-    if aggregation not in list(Aggregation):
-        known = ", ".join(Aggregation)
-        raise CatalogError(f"{path}.aggregation", f"{aggregation!r} is not one of: {known}")
-    decimals = fields.get("decimals", 0)
-    if isinstance(decimals, bool) or not isinstance(decimals, int):
-        raise CatalogError(f"{path}.decimals", f"{decimals!r} is not a whole number")
-    if not 0 <= decimals <= DECIMALS_MAX:
-        raise CatalogError(f"{path}.decimals", f"{decimals} is not between 0 and {DECIMALS_MAX}")
-    return Meter(
-        key=key,
-        display_name=_text(fields, "display_name", path, default=key),
-        event_type=_text(fields, "event_type", path),
-        aggregation=Aggregation(str(aggregation)),
-        decimals=decimals,
-    )
+def show_path(path: Sequence[str | int]) -> str:
+    """Return a path as it is written for people."""
+    shown = ""
+    for part in path:
+        if isinstance(part, int):
+            shown += f"[{part}]"
+        else:
+            shown += f".{part}" if shown else part
+    return shown
 
 
-def _product(key: str, declared: object, meter_keys: set[str]) -> Product:
-    path = f"products.{key}"
-    fields = _mapping(declared, path, _PRODUCT_FIELDS)
-    name = _text(fields, "name", path, default=key)
-    prices = tuple(
-        _price(price_key, price, f"{path}.prices.{price_key}", (key, name, meter_keys))
-        for price_key, price in _named(fields.get("prices", {}), f"{path}.prices")
-    )
-    return Product(key, name, prices)
+def locate(
+    problems: Iterable[CatalogProblem], positions: Mapping[Path, Position]
+) -> tuple[CatalogProblem, ...]:
+    """Return the problems in file order, each at the innermost declaration that its path has."""
+    placed = [problem._replace(position=_position(problem.path, positions)) for problem in problems]
+    return tuple(sorted(placed, key=lambda problem: problem.position or Position("", 0)))
 
 
-def _price(
-    key: str, declared: object, path: str, product: tuple[str, str, set[str]]
-) -> CatalogPrice:
-    product_key, product_name, meter_keys = product
-    if not isinstance(declared, Mapping):
-        raise CatalogError(path, "must be fields with their values")
-    meter_key = declared.get("meter")
-    if meter_key not in meter_keys:
-        raise CatalogError(f"{path}.meter", f"{meter_key!r} is not a meter of this catalog")
-    definition = {name: value for name, value in declared.items() if name != "meter"}
-    recurring = definition.get("recurring", {"interval": "month"})
-    if not isinstance(recurring, Mapping):
-        raise CatalogError(f"{path}.recurring", "must be fields with their values")
-    definition["recurring"] = {**recurring, "usage_type": UsageType.METERED.value}
-    try:
-        price = price_from_stripe(
-            {**definition, "lookup_key": key, "product_data": {"name": product_name}}
-        )
-    except PriceError as error:
-        where = f"{path}.{error.param}" if error.param else path
-        raise CatalogError(where, str(error)) from error
-    return CatalogPrice(key, product_key, str(meter_key), price, definition)
-
-
-def _named(declared: object, path: str) -> list[tuple[str, object]]:
-    if not isinstance(declared, Mapping):
-        raise CatalogError(path, "must be keys with their declarations")
-    for key in declared:
-        if not isinstance(key, str) or not _KEY.fullmatch(key):
-            raise CatalogError(
-                f"{path}.{key}",
-                "a key is lower-case letters, digits and underscores, at most 100, letter first",
-            )
-    return list(declared.items())
-
-
-def _mapping(declared: object, path: str, known: tuple[str, ...]) -> Mapping[str, object]:
-    if not isinstance(declared, Mapping):
-        raise CatalogError(path, "must be fields with their values")
-    for field in declared:
-        if field not in known:
-            raise CatalogError(f"{path}.{field}", f"is not a field; known: {', '.join(known)}")
-    return declared
-
-
-def _text(fields: Mapping[str, object], name: str, path: str, *, default: str | None = None) -> str:
-    value = fields.get(name, default)
-    if not isinstance(value, str) or not value.strip():
-        raise CatalogError(f"{path}.{name}", "a text is needed")
-    return value
-
-
-def _check_unique(path: str, keys: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for key in keys:
-        if key in seen:
-            raise CatalogError(path, f"two prices have the key {key}: it is their lookup key")
-        seen.add(key)
+def _position(path: Path, positions: Mapping[Path, Position]) -> Position | None:
+    for length in range(len(path), -1, -1):
+        found = positions.get(path[:length])
+        if found is not None:
+            return found
+    return None

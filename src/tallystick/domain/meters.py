@@ -25,7 +25,8 @@ class Meter:
 
     ``key`` is also the ``event_name`` of the Stripe meter that it reports to; that meter's own
     formula is always ``sum``, because Tallystick reports differences. ``decimals`` is how many
-    places a value may have (0 to 12).
+    places a value may have (0 to 12). ``report_every_minutes`` None: usage is reported in real
+    time; else in batches of that many minutes.
     """
 
     key: str
@@ -33,6 +34,7 @@ class Meter:
     event_type: str
     aggregation: Aggregation
     decimals: int = 0
+    report_every_minutes: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.decimals <= DECIMALS_MAX:

@@ -53,19 +53,33 @@ class CustomerDirectory(Protocol):
 
 
 class CatalogStore(Protocol):
-    """The catalog as it was last applied, and what its objects are called at Stripe."""
+    """The catalog as it was last applied, and what its objects are called at Stripe.
+
+    Every version of a price that was ever applied stays known: subscriptions keep the old ones.
+    """
 
     def meters(self) -> MeterSet:
         """Return the meters in force."""
         ...
 
     def keep(
-        self, catalog: Catalog, meter_ids: dict[str, str], price_ids: dict[str, str], now: int
+        self,
+        catalog: Catalog,
+        meter_ids: dict[str, str],
+        price_ids: dict[str, str],
+        now: int,
+        *,
+        retired: Sequence[str] = (),
     ) -> None:
         """Keep a catalog that Stripe has now; rollups of new meters are made from stored events.
 
-        ``meter_ids`` and ``price_ids`` map keys to Stripe's ids.
+        ``meter_ids`` and ``price_ids`` map keys to Stripe's ids. ``retired`` are keys of prices
+        that are sold no more.
         """
+        ...
+
+    def applied(self) -> Catalog | None:
+        """Return the catalog that was kept last."""
         ...
 
     def meter_key(self, stripe_meter_id: str) -> str | None:
@@ -77,7 +91,11 @@ class CatalogStore(Protocol):
         ...
 
     def price(self, stripe_price_id: str) -> Price | None:
-        """Return our price behind one of Stripe's."""
+        """Return our price behind one of Stripe's, also a version that was replaced."""
+        ...
+
+    def current_prices(self) -> dict[str, str]:
+        """Return Stripe's price id by lookup key, newest versions only."""
         ...
 
 

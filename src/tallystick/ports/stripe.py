@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from tallystick.domain.catalog_diff import Action
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from decimal import Decimal
 
-    from tallystick.domain.catalog import Catalog
+    from tallystick.domain.catalog import Catalog, CatalogPrice, Product
+    from tallystick.domain.catalog_diff import Change, Kind
+    from tallystick.domain.catalog_state import CatalogState
+    from tallystick.domain.meters import Meter
     from tallystick.domain.periods import Period
     from tallystick.domain.subscriptions import SubscriptionItem
     from tallystick.ports.directory import Account
@@ -148,24 +153,67 @@ class InvoiceReader(Protocol):
 
 
 class CatalogGateway(Protocol):
-    """The catalog at Stripe. Every method raises StripeUnreachable or StripeRefused."""
+    """The catalog at Stripe. Every method raises StripeUnreachable or StripeRefused.
 
-    def apply(self, catalog: Catalog) -> AppliedCatalog:
-        """Create what the catalog has and Stripe lacks; change nothing else.
+    Creating twice under one ``token`` (an idempotency key's part that tells runs apart) creates
+    once, within Stripe's 24 hours; before that, what exists was looked up.
+    """
 
-        Repeating it, also after a crash half-way, creates nothing twice.
+    def read(self, catalog: Catalog, known_price_ids: Mapping[str, str]) -> CatalogState:
+        """Return all meters and products, and the prices that the catalog may mean.
+
+        ``known_price_ids`` has the ids of prices that were applied before, by lookup key.
         """
         ...
+
+    def read_all(self) -> CatalogState:
+        """Return all meters and products, and every active price that recurs."""
+        ...
+
+    def create_meter(self, meter: Meter, token: str) -> str:
+        """Create the meter; return its id."""
+        ...
+
+    def create_product(self, product: Product, token: str) -> str:
+        """Create the product; return its id."""
+        ...
+
+    def create_price(self, new: NewPrice, token: str) -> str:
+        """Create the price, taking its lookup key from whichever has it; return its id."""
+        ...
+
+    def update(self, kind: Kind, stripe_id: str, values: Mapping[str, object]) -> None:
+        """Set fields of an object; ``metadata.NAME`` is an entry of its metadata."""
+        ...
+
+    def subscriptions_on(self, stripe_price_id: str) -> int:
+        """Return how many subscriptions that are not over have an item at the price."""
+        ...
+
+
+class NewPrice(NamedTuple):
+    """A price that is to be made; ``replaces`` is the id of the version before it."""
+
+    price: CatalogPrice
+    product_id: str
+    meter_id: str | None
+    replaces: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class AppliedCatalog:
-    """Stripe's ids by our keys, and what had to be created."""
+    """Stripe's ids by our keys, and what had to be changed."""
 
     meter_ids: dict[str, str]
     product_ids: dict[str, str]
     price_ids: dict[str, str]
-    created: tuple[str, ...]
+    changes: tuple[Change, ...]
+
+    @property
+    def created(self) -> tuple[str, ...]:
+        """What had to be created, new versions included, like ``meter api_requests``."""
+        made = (Action.CREATE, Action.REPLACE)
+        return tuple(str(change) for change in self.changes if change.action in made)
 
 
 class Rehearsal(Protocol):

@@ -7,13 +7,17 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tallystick.domain.aggregation import EMPTY, RollupState, merge, state_of
+from tallystick.domain.catalog_prices import definition_of
+from tallystick.domain.catalog_reading import catalog_from_mapping
 from tallystick.domain.meters import Aggregation, Meter, MeterSet
 from tallystick.domain.periods import hour_of
 from tallystick.domain.prices import Price, price_from_stripe
+from tallystick.domain.quantity import plain
 from tallystick.storage.sqlite.statements import statements
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
     from tallystick.domain.catalog import Catalog
     from tallystick.storage.sqlite.database import SqliteDatabase
@@ -39,7 +43,13 @@ class SqliteCatalogStore:
         return self._meters
 
     def keep(
-        self, catalog: Catalog, meter_ids: dict[str, str], price_ids: dict[str, str], now: int
+        self,
+        catalog: Catalog,
+        meter_ids: dict[str, str],
+        price_ids: dict[str, str],
+        now: int,
+        *,
+        retired: Sequence[str] = (),
     ) -> None:
         """Keep a catalog that Stripe has now; new meters' rollups are made from stored events."""
 
@@ -47,9 +57,19 @@ class SqliteCatalogStore:
             for meter in catalog.meters:
                 _keep_meter(connection, meter, meter_ids[meter.key])
             _keep_prices(connection, catalog, price_ids, now)
+            for key in retired:
+                connection.execute(_SQL["retire_price"], (now, key))
+            document = json.dumps(catalog.document, default=_plain_text)
+            connection.execute(_SQL["keep_document"], (document, now))
             connection.execute(_SQL["next_catalog_version"])
 
         self._database.write(keep).result()
+
+    def applied(self) -> Catalog | None:
+        """Return the catalog that was kept last."""
+        with self._database.read() as connection:
+            row = connection.execute(_SQL["newest_document"]).fetchone()
+        return catalog_from_mapping(json.loads(row[0])) if row else None
 
     def meter_key(self, stripe_meter_id: str) -> str | None:
         """Return which meter of ours reports to this Stripe meter."""
@@ -68,16 +88,26 @@ class SqliteCatalogStore:
             row = connection.execute(_SQL["price"], (stripe_price_id,)).fetchone()
         if row is None:
             return None
-        key, product_name, definition = row
+        key, product_name, unit_label, definition = row
         declared = json.loads(definition)
-        return price_from_stripe(
-            {**declared, "lookup_key": key, "product_data": {"name": product_name}}
-        )
+        product = {"name": product_name, "unit_label": unit_label}
+        return price_from_stripe({**declared, "lookup_key": key, "product_data": product})
+
+    def current_prices(self) -> dict[str, str]:
+        """Return Stripe's price id by lookup key, newest versions only."""
+        with self._database.read() as connection:
+            return dict(connection.execute(_SQL["current_prices"]).fetchall())
 
 
-def _meter(row: tuple[str, str, str, str, int]) -> Meter:
-    key, display_name, event_type, aggregation, decimals = row
-    return Meter(key, display_name, event_type, Aggregation(aggregation), decimals)
+def _plain_text(value: object) -> str:
+    """Return a decimal as it would be written by hand: JSON has no exact numbers of its own."""
+    assert isinstance(value, Decimal)  # a parsed file has nothing else that JSON lacks
+    return plain(value)
+
+
+def _meter(row: tuple[str, str, str, str, int, int | None]) -> Meter:
+    key, display_name, event_type, aggregation, decimals, minutes = row
+    return Meter(key, display_name, event_type, Aggregation(aggregation), decimals, minutes)
 
 
 def _keep_meter(connection: sqlite3.Connection, meter: Meter, stripe_meter_id: str) -> None:
@@ -90,6 +120,7 @@ def _keep_meter(connection: sqlite3.Connection, meter: Meter, stripe_meter_id: s
             meter.event_type,
             meter.aggregation,
             meter.decimals,
+            meter.report_every_minutes,
             stripe_meter_id,
         ),
     )
@@ -114,16 +145,18 @@ def _keep_prices(
 ) -> None:
     for product in catalog.products:
         for price in product.prices:
-            definition = json.dumps(price.definition, sort_keys=True, default=str)
+            stripe_price_id = price_ids[price.key]
+            connection.execute(_SQL["replace_price"], (now, price.key, stripe_price_id))
             connection.execute(
                 _SQL["keep_price"],
                 (
+                    stripe_price_id,
                     price.key,
                     product.key,
                     product.name,
+                    product.unit_label,
                     price.meter_key,
-                    definition,
-                    price_ids[price.key],
+                    json.dumps(definition_of(price.price, price.aggregate_usage)),
                     now,
                 ),
             )

@@ -2,12 +2,15 @@
 SELECT catalog_version FROM installation;
 
 -- name: meters
-SELECT key, display_name, event_type, aggregation, decimals FROM meters ORDER BY id;
+SELECT key, display_name, event_type, aggregation, decimals, report_every_minutes
+FROM meters ORDER BY id;
 
 -- name: keep_meter
-INSERT INTO meters (key, display_name, event_type, aggregation, decimals, stripe_meter_id)
-VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET display_name = excluded.display_name;
+INSERT INTO meters (
+    key, display_name, event_type, aggregation, decimals, report_every_minutes, stripe_meter_id
+) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET
+    display_name = excluded.display_name, report_every_minutes = excluded.report_every_minutes;
 
 -- name: meter_row
 SELECT id, event_type, aggregation, decimals, stripe_meter_id FROM meters WHERE key = ?;
@@ -17,12 +20,28 @@ SELECT customer, occurred_at, value FROM usage_events WHERE type = ?;
 
 -- name: keep_price
 INSERT INTO prices (
-    key, product_key, product_name, meter_key, definition, stripe_price_id, applied_at
-) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET
-    product_key = excluded.product_key, product_name = excluded.product_name,
-    meter_key = excluded.meter_key, definition = excluded.definition,
-    stripe_price_id = excluded.stripe_price_id, applied_at = excluded.applied_at;
+    stripe_price_id, key, product_key, product_name, unit_label, meter_key, definition, applied_at
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (stripe_price_id) DO UPDATE SET
+    key = excluded.key, product_key = excluded.product_key, product_name = excluded.product_name,
+    unit_label = excluded.unit_label, meter_key = excluded.meter_key,
+    definition = excluded.definition, applied_at = excluded.applied_at, replaced_at = NULL;
+
+-- name: replace_price
+-- Another version has the key from now on.
+UPDATE prices SET replaced_at = ? WHERE key = ? AND stripe_price_id <> ? AND replaced_at IS NULL;
+
+-- name: retire_price
+UPDATE prices SET replaced_at = ? WHERE key = ? AND replaced_at IS NULL;
+
+-- name: current_prices
+SELECT key, stripe_price_id FROM prices WHERE replaced_at IS NULL;
+
+-- name: keep_document
+INSERT INTO applied_catalogs (document, applied_at) VALUES (?, ?);
+
+-- name: newest_document
+SELECT document FROM applied_catalogs ORDER BY id DESC LIMIT 1;
 
 -- name: next_catalog_version
 UPDATE installation SET catalog_version = catalog_version + 1;
@@ -34,4 +53,4 @@ SELECT key FROM meters WHERE stripe_meter_id = ?;
 SELECT key, stripe_meter_id FROM meters;
 
 -- name: price
-SELECT key, product_name, definition FROM prices WHERE stripe_price_id = ?;
+SELECT key, product_name, unit_label, definition FROM prices WHERE stripe_price_id = ?;

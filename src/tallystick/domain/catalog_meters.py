@@ -1,0 +1,88 @@
+"""Reading the meters of a catalog."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from tallystick.domain.catalog import ExternalMeter
+from tallystick.domain.catalog_fields import Fields
+from tallystick.domain.meters import Aggregation, Meter
+from tallystick.domain.quantity import DECIMALS_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+METER_FIELDS = (
+    "display_name",
+    "event_type",
+    "aggregation",
+    "decimals",
+    "version",
+    "report_every_minutes",
+    "external",
+)
+
+VERSION_MAX = 1000
+REPORT_MINUTES_MIN = 15
+REPORT_MINUTES_MAX = 60
+"""Usage is reported in real time, or in batches of 15 to 60 minutes."""
+
+
+class DeclaredMeters(NamedTuple):
+    """The meters of a catalog; ``by_name`` says which one prices mean by a declared name."""
+
+    measured: tuple[Meter, ...]
+    external: tuple[ExternalMeter, ...]
+    by_name: Mapping[str, Meter | ExternalMeter]
+
+
+def read_meters(root: Fields) -> DeclaredMeters:
+    """Return what the section ``meters`` declares."""
+    by_name: dict[str, Meter | ExternalMeter] = {}
+    keys: dict[str, str] = {}
+    for name, declared in root.named("meters"):
+        fields = Fields(declared, ("meters", name), METER_FIELDS, root.problems)
+        meter = _external(name, fields) if fields.has("external") else _measured(name, fields)
+        by_name[name] = meter
+        event_name = meter.event_name if isinstance(meter, ExternalMeter) else meter.key
+        if event_name in keys:
+            fields.problems.add(
+                fields.path,
+                f"is the Stripe meter {event_name!r}, as meters.{keys[event_name]} is already",
+            )
+        keys[event_name] = name
+    return DeclaredMeters(
+        tuple(meter for meter in by_name.values() if isinstance(meter, Meter)),
+        tuple(meter for meter in by_name.values() if isinstance(meter, ExternalMeter)),
+        by_name,
+    )
+
+
+def meter_key(name: str, version: int) -> str:
+    """Return the key, and event name, of a version of the meter that is declared by a name."""
+    return name if version == 1 else f"{name}_v{version}"
+
+
+def _measured(name: str, fields: Fields) -> Meter:
+    minutes = None
+    if fields.has("report_every_minutes"):
+        minutes = fields.whole("report_every_minutes", None, REPORT_MINUTES_MIN, REPORT_MINUTES_MAX)
+    return Meter(
+        key=meter_key(name, fields.whole("version", 1, 1, VERSION_MAX)),
+        display_name=fields.text("display_name", default=name),
+        event_type=fields.text("event_type"),
+        aggregation=Aggregation(fields.choice("aggregation", tuple(Aggregation))),
+        decimals=fields.whole("decimals", 0, 0, DECIMALS_MAX),
+        report_every_minutes=minutes,
+    )
+
+
+def _external(name: str, fields: Fields) -> ExternalMeter:
+    """Read a meter that something else reports to: nothing of it is ours to declare."""
+    for field in fields.values:
+        if field in METER_FIELDS and field != "external":
+            fields.wrong(field, "a meter that is external has only its event name here")
+    external = Fields(
+        fields.values["external"], (*fields.path, "external"), ("event_name",), fields.problems
+    )
+    return ExternalMeter(name, external.text("event_name", default=name))
