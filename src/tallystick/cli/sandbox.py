@@ -22,6 +22,7 @@ def sandbox(
     """
     from tallystick.sandbox.server import open_socket, serve
     from tallystick.sandbox.settings import Settings
+    from tallystick.sandbox.state.persistence import StateError
 
     try:
         listener = open_socket(host, port)
@@ -30,5 +31,8 @@ def sandbox(
         raise typer.Exit(3) from None
     shown_host = f"[{host}]" if ":" in host else host
     address = f"http://{shown_host}:{listener.getsockname()[1]}"
-    serve(listener, Settings(seed=seed), lambda: typer.echo(f"listening on {address}"))
-    del state
+    try:
+        serve(listener, Settings(seed=seed), lambda: typer.echo(f"listening on {address}"), state)
+    except StateError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None

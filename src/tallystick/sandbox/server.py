@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from tallystick.sandbox.application import Sandbox
+from tallystick.sandbox.connection import CuttableProtocol
+from tallystick.sandbox.state.persistence import read_state
 from tallystick.sandbox.wallclock import WallClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tallystick.sandbox.settings import Settings
 
@@ -42,10 +45,22 @@ def open_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(listener: socket.socket, settings: Settings, ready: Callable[[], None]) -> None:
-    """Serve on a listening socket until SIGTERM or SIGINT; ``ready`` is called once it answers."""
+def serve(
+    listener: socket.socket,
+    settings: Settings,
+    ready: Callable[[], None],
+    state: Path | None = None,
+) -> None:
+    """Serve on a listening socket until SIGTERM or SIGINT; ``ready`` is called once it answers.
+
+    Raises:
+        StateError: the state file cannot be used.
+    """
+    if state is not None:
+        read_state(state)
+    application = Sandbox(settings, WallClock(), state)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(listener, settings, ready))
+        runner.run(_serve(listener, application, ready))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -57,9 +72,10 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-async def _serve(listener: socket.socket, settings: Settings, ready: Callable[[], None]) -> None:
+async def _serve(listener: socket.socket, application: Sandbox, ready: Callable[[], None]) -> None:
     config = uvicorn.Config(
-        Sandbox(settings, WallClock()),
+        application,
+        http=CuttableProtocol,
         log_level="warning",
         access_log=False,
         lifespan="on",

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from tallystick.sandbox.resources import (
     account,
     customers,
+    events,
     invoice_actions,
     invoice_items,
     invoices,
     meter_events,
     meter_summaries,
+    metering_v2,
     meters,
     payment_methods,
     payments,
@@ -25,7 +27,9 @@ from tallystick.sandbox.resources import (
     tax_rates,
     test_clocks,
     usage_records,
+    webhook_endpoints,
 )
+from tallystick.sandbox.resources.older_facts import StoredFacts
 from tallystick.sandbox.shapes.customers import render_customer
 from tallystick.sandbox.shapes.invoices import render_invoice, render_invoice_item
 from tallystick.sandbox.shapes.payments import (
@@ -36,9 +40,7 @@ from tallystick.sandbox.shapes.payments import (
 )
 from tallystick.sandbox.shapes.prices import (
     render_currency_options,
-    render_plan,
     render_price,
-    render_tax_rate,
     render_tiers,
 )
 from tallystick.sandbox.shapes.products import render_product
@@ -59,11 +61,13 @@ if TYPE_CHECKING:
 _MODULES = (
     account,
     customers,
+    events,
     invoice_actions,
     invoice_items,
     invoices,
     meter_events,
     meter_summaries,
+    metering_v2,
     meters,
     payment_methods,
     payments,
@@ -77,6 +81,7 @@ _MODULES = (
     tax_rates,
     test_clocks,
     usage_records,
+    webhook_endpoints,
 )
 
 
@@ -84,46 +89,6 @@ def every_operation() -> Iterator[Operation]:
     """Yield what the resource modules serve."""
     for module in _MODULES:
         yield from module.OPERATIONS
-
-
-class StoredFacts:
-    """Answers what older versions show beyond the newest rendering."""
-
-    def __init__(self, account: Account) -> None:
-        self._account = account
-
-    def price(self, id_: str) -> dict[str, Any] | None:
-        """Return a price."""
-        price = self._account.prices.get(id_)
-        return render_price(price) if price else None
-
-    def plan(self, id_: str) -> dict[str, Any] | None:
-        """Return a recurring price as a plan."""
-        price = self._account.prices.get(id_)
-        return render_plan(price) if price and price.recurring else None
-
-    def aggregate_usage(self, price: str) -> str | None:
-        """Return a legacy metered price's aggregation."""
-        found = self._account.prices.get(price)
-        return found.recurring.aggregate_usage if found and found.recurring else None
-
-    def payment(self, invoice: str) -> tuple[str | None, str | None]:
-        """Return (payment intent, charge) of an invoice."""
-        found = self._account.invoices.get(invoice)
-        payment = (
-            self._account.payments.get(found.payments[-1]) if found and found.payments else None
-        )
-        return (payment.intent, payment.charge) if payment else (None, None)
-
-    def is_paid_out_of_band(self, invoice: str) -> bool:
-        """Say whether an invoice was paid elsewhere."""
-        found = self._account.invoices.get(invoice)
-        return found is not None and found.paid_out_of_band
-
-    def tax_rate(self, id_: str) -> dict[str, Any] | None:
-        """Return a tax rate."""
-        rate = self._account.tax_rates.get(id_)
-        return render_tax_rate(rate) if rate else None
 
 
 def expander(account: Account, version: Version) -> Expander:

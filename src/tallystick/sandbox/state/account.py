@@ -83,6 +83,7 @@ class Account:
         self.usage_by_identifier: dict[str, records.MeterEvent] = {}
         self.usage_pending: deque[records.MeterEvent] = deque()
         self.usage_records: dict[str, list[records.UsageRecord]] = {}
+        self.sessions: dict[str, float] = {}
         self.request_id: str | None = None
         self.request_idempotency_key: str | None = None
         self.outlets = Outlets()

@@ -129,7 +129,8 @@ class MeterEvent(msgspec.Struct, kw_only=True, omit_defaults=True):
     """An accepted meter event.
 
     ``received_at`` is on the customer's clock, ``counts_at`` in real time; ``visible_at`` delays
-    only what summaries show, on the customer's clock.
+    only what summaries show, on the customer's clock. An unchecked event is validated when it
+    counts.
     """
 
     identifier: str
@@ -141,7 +142,8 @@ class MeterEvent(msgspec.Struct, kw_only=True, omit_defaults=True):
     counts_at: float
     visible_at: int = 0
     is_cancelled: bool = False
-    is_failing: bool = False
+    is_unchecked: bool = False
+    is_rejected: bool = False
     payload: dict[str, str] = msgspec.field(default_factory=dict)
     idempotency_key: str | None = None
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tallystick.sandbox.state.account import Account
 from tallystick.sandbox.state.ids import IdSource
+from tallystick.sandbox.wire.errors import StripeError
 from tallystick.sandbox.wire.idempotency import IdempotencyKeys
 
 if TYPE_CHECKING:
@@ -36,6 +37,30 @@ class World:
             self.accounts[key] = account
             self._on_account(account)
         return account
+
+    def account_of_session(self, token: str) -> Account:
+        """Return the account that opened a meter event session.
+
+        Raises:
+            StripeError: 401, unknown or expired (SDK16: ``temporary_session_expired``).
+        """
+        for account in self.accounts.values():
+            expires_at = account.sessions.get(token)
+            if expires_at is None:
+                continue
+            if expires_at > self.clock.now():
+                return account
+            raise StripeError(
+                "The meter event session has expired. Create a new one.",
+                status=401,
+                type_="temporary_session_expired",
+                code="billing_meter_event_session_expired",
+            )
+        raise StripeError(
+            "Invalid authentication token: the meter event stream takes the token of a session.",
+            status=401,
+            code="invalid_authentication_token",
+        )
 
     def idempotency(self, account: Account) -> IdempotencyKeys:
         """Return the idempotency keys of an account."""

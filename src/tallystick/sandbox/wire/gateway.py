@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import gzip
 import hashlib
+from dataclasses import dataclass
 from importlib import resources as package_files
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tallystick.sandbox.delivery.events import encode_json
-from tallystick.sandbox.resources.catalogue import StoredFacts, every_operation, expander
+from tallystick.sandbox.faults import concurrent_meter_event
+from tallystick.sandbox.resources.catalogue import every_operation, expander
+from tallystick.sandbox.resources.metering_v2 import STREAM_PATH
+from tallystick.sandbox.resources.older_facts import StoredFacts
 from tallystick.sandbox.wire.errors import StripeError, unsupported
 from tallystick.sandbox.wire.form import decode_form
 from tallystick.sandbox.wire.operations import Call, Route, Router
 from tallystick.sandbox.wire.requests import Answer, Request
-from tallystick.sandbox.wire.versions import Version, in_version, read_version
+from tallystick.sandbox.wire.versions import in_version, read_version
 
 if TYPE_CHECKING:
     from tallystick.sandbox.state.account import Account
     from tallystick.sandbox.state.world import World
+    from tallystick.sandbox.wire.operations import Handler
 
 
 def load_openapi() -> dict[str, Any]:
@@ -34,28 +40,49 @@ def load_openapi() -> dict[str, Any]:
     return subset
 
 
+@dataclass(slots=True)
+class _Prepared:
+    """A request that was read and checked, before its work is done."""
+
+    route: Route
+    call: Call
+    handler: Handler
+    expand: list[str]
+
+
+_EVENT_PATHS = frozenset({"/v1/billing/meter_events", "/v2/billing/meter_events"})
+
+
 class Gateway:
-    """Answers requests; holds no state of its own."""
+    """Answers requests; all that it holds is which meter events are at work right now."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._router = Router(load_openapi(), every_operation())
+        self._busy: set[tuple[str, str, str]] = set()
 
     def account_of(self, request: Request) -> Account:
-        """Return the account of the request's key.
+        """Return the account of the request's key, or of its session on the stream.
 
         Raises:
-            StripeError: 401, no key or not a test key.
+            StripeError: 401, no key, not a test key, or a session that has expired.
         """
-        return self._world.account(_secret_key(request.headers.get("authorization", "")))
+        authorization = request.headers.get("authorization", "")
+        if request.path == STREAM_PATH:
+            return self._world.account_of_session(bearer(authorization))
+        return self._world.account(secret_key(authorization))
 
-    def answer(self, account: Account, request: Request, request_id: str) -> Answer:
-        """Return the answer, from memory when the idempotency key has been used."""
+    async def answer(
+        self, account: Account, request: Request, request_id: str, delay_s: float = 0.0
+    ) -> Answer:
+        """Return the answer, from memory when the idempotency key has been used.
+
+        ``delay_s`` is how long the work takes, for a fault that makes it slow.
+        """
         key = request.headers.get("idempotency-key")
-        if key is None or request.method == "GET":
-            return self._perform(account, request, request_id)[0]
-        if request.method == "DELETE" and not request.is_v2:
-            return self._perform(account, request, request_id)[0]
+        is_keyed = request.method == "POST" or (request.method == "DELETE" and request.is_v2)
+        if key is None or not is_keyed:
+            return (await self._perform(account, request, request_id, delay_s))[0]
         keys = self._world.idempotency(account)
         fingerprint = hashlib.blake2b(
             f"{request.method} {request.path}\n".encode() + request.body, digest_size=16
@@ -66,28 +93,70 @@ class Gateway:
             return error_answer(error, request, request_id)
         if saved is not None and saved.status is not None:
             return Answer(saved.status, saved.body, {"idempotent-replayed": "true"})
-        answer, is_saved = self._perform(account, request, request_id)
+        is_saved = False
+        try:
+            answer, is_saved = await self._perform(account, request, request_id, delay_s)
+        finally:
+            if not is_saved:
+                keys.abandon(key, is_v2=request.is_v2)
         if is_saved:
             keys.finish(key, answer.status, answer.body, is_v2=request.is_v2)
-        else:
-            keys.abandon(key, is_v2=request.is_v2)
         return answer
 
-    def _perform(self, account: Account, request: Request, request_id: str) -> tuple[Answer, bool]:
-        """Return (answer, whether an idempotency key remembers it)."""
-        account.request_id = request_id
-        account.request_idempotency_key = request.headers.get("idempotency-key")
+    def save_failure(self, account: Account, request: Request, answer: Answer) -> None:
+        """Remember an injected 500 under the request's key: v1 replays it."""
+        key = request.headers.get("idempotency-key")
+        if key is None or request.method != "POST" or request.is_v2:
+            return
+        keys = self._world.idempotency(account)
+        fingerprint = hashlib.blake2b(
+            f"{request.method} {request.path}\n".encode() + request.body, digest_size=16
+        ).digest()
         try:
-            route, ids = self._route(request)
-            version = read_version(request.headers.get("stripe-version"))
-            body = self._body(account, request, request_id, (route, ids, version))
+            if keys.begin(key, fingerprint, account.real_now(), is_v2=False) is None:
+                keys.finish(key, answer.status, answer.body, is_v2=False)
+        except StripeError:
+            return
+
+    async def _perform(
+        self, account: Account, request: Request, request_id: str, delay_s: float
+    ) -> tuple[Answer, bool]:
+        """Return (answer, whether an idempotency key remembers it)."""
+        held: tuple[str, str, str] | None = None
+        try:
+            prepared = self._prepare(account, request, request_id)
+            if prepared.route.template in _EVENT_PATHS:
+                held = self._hold(account, prepared.call)
+                await asyncio.sleep(delay_s)
+            elif delay_s:
+                await asyncio.sleep(delay_s)
+            account.request_id = request_id
+            account.request_idempotency_key = prepared.call.idempotency_key
+            body = _work(prepared)
         except StripeError as error:
             return error_answer(error, request, request_id), error.saved and not request.is_v2
         finally:
             account.request_id = account.request_idempotency_key = None
+            if held is not None:
+                self._busy.discard(held)
         return Answer(200, encode_json(body)), True
 
-    def _route(self, request: Request) -> tuple[Route, dict[str, str]]:
+    def _hold(self, account: Account, call: Call) -> tuple[str, str, str]:
+        """Reserve a customer and meter: one call at a time (DOC:rate-limits).
+
+        Raises:
+            StripeError: 409, another call is at work.
+        """
+        payload = call.params["payload"]
+        meter = account.meters.get(account.meter_by_event_name.get(call.params["event_name"], ""))
+        customer = payload.get(meter.customer_key if meter else "stripe_customer_id", "")
+        held = (account.key, call.params["event_name"], customer)
+        if held in self._busy:
+            raise concurrent_meter_event()
+        self._busy.add(held)
+        return held
+
+    def _prepare(self, account: Account, request: Request, request_id: str) -> _Prepared:
         found = self._router.find(request.method, request.path.strip("/").split("/"))
         if found is None:
             raise StripeError(
@@ -95,20 +164,12 @@ class Gateway:
                 "https://stripe.com/docs or we can help at https://support.stripe.com/.",
                 status=404,
             )
-        return found
-
-    def _body(
-        self,
-        account: Account,
-        request: Request,
-        request_id: str,
-        routed: tuple[Route, dict[str, str], Version],
-    ) -> dict[str, Any]:
-        route, ids, version = routed
+        route, ids = found
+        version = read_version(request.headers.get("stripe-version"))
         if route.handler is None or route.reader is None:
             raise unsupported(f"{route.method} {route.template}")
         params = route.reader.read(_raw_params(request), "")
-        paths = params.pop("expand", None) or []
+        expand = params.pop("expand", None) or []
         call = Call(
             account=account,
             params=params,
@@ -118,12 +179,18 @@ class Gateway:
             url=request.path,
             idempotency_key=request.headers.get("idempotency-key"),
         )
-        body = route.handler(call)
-        if not route.is_v2:
-            body = in_version(body, version, StoredFacts(account))
-        if paths:
-            expander(account, version).expand(body, paths)
-        return body
+        return _Prepared(route, call, route.handler, expand)
+
+
+def _work(prepared: _Prepared) -> dict[str, Any]:
+    """Do the work of a request and return its body in the version asked for."""
+    call = prepared.call
+    body = prepared.handler(call)
+    if not prepared.route.is_v2:
+        body = in_version(body, call.version, StoredFacts(call.account))
+    if prepared.expand:
+        expander(call.account, call.version).expand(body, prepared.expand)
+    return body
 
 
 def error_answer(error: StripeError, request: Request, request_id: str) -> Answer:
@@ -163,16 +230,27 @@ def _json(body: bytes) -> dict[str, Any]:
     return tree
 
 
-def _secret_key(authorization: str) -> str:
+def bearer(authorization: str) -> str:
+    """Return the key of an Authorization header, Bearer or Basic; empty when there is none."""
     scheme, _, rest = authorization.partition(" ")
     key = rest.strip()
-    if scheme.lower() == "basic":
-        try:
-            key = base64.b64decode(key, validate=True).decode().partition(":")[0]
-        except (binascii.Error, UnicodeDecodeError):
-            key = ""
-    elif scheme.lower() != "bearer":
-        key = ""
+    if scheme.lower() == "bearer":
+        return key
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(key, validate=True).decode().partition(":")[0]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+def secret_key(authorization: str) -> str:
+    """Return the test key of an Authorization header.
+
+    Raises:
+        StripeError: 401, none, or one that is no test key.
+    """
+    key = bearer(authorization)
     if not key:
         raise StripeError(
             "You did not provide an API key. You need to provide your API key in the "

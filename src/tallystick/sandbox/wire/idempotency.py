@@ -29,7 +29,7 @@ class IdempotencyKeys:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._saved: OrderedDict[str, SavedAnswer] = OrderedDict()
+        self.saved: OrderedDict[str, SavedAnswer] = OrderedDict()
 
     def begin(self, key: str, fingerprint: bytes, now: float, *, is_v2: bool) -> SavedAnswer | None:
         """Return the saved answer to replay, or None after reserving the key for this request.
@@ -44,13 +44,13 @@ class IdempotencyKeys:
                 type_="idempotency_error",
             )
         name = f"v2/{key}" if is_v2 else key
-        saved = self._saved.get(name)
+        saved = self.saved.get(name)
         lifetime = self._settings.idempotency_v2_s if is_v2 else self._settings.idempotency_s
         if saved is not None and now - saved.made_at < lifetime:
             return self._replayed(saved, fingerprint, key)
-        self._saved[name] = SavedAnswer(fingerprint, now)
-        if len(self._saved) > self._settings.idempotency_keys_max:
-            self._saved.popitem(last=False)
+        self.saved[name] = SavedAnswer(fingerprint, now)
+        if len(self.saved) > self._settings.idempotency_keys_max:
+            self.saved.popitem(last=False)
         return None
 
     @staticmethod
@@ -74,10 +74,10 @@ class IdempotencyKeys:
 
     def finish(self, key: str, status: int, body: bytes, *, is_v2: bool) -> None:
         """Save the answer of a request that ``begin`` let through."""
-        saved = self._saved.get(f"v2/{key}" if is_v2 else key)
+        saved = self.saved.get(f"v2/{key}" if is_v2 else key)
         if saved is not None:
             saved.status, saved.body = status, body
 
     def abandon(self, key: str, *, is_v2: bool) -> None:
         """Forget a key whose request did no work: a retry runs again."""
-        self._saved.pop(f"v2/{key}" if is_v2 else key, None)
+        self.saved.pop(f"v2/{key}" if is_v2 else key, None)
