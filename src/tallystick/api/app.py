@@ -16,6 +16,7 @@ from tallystick.api.bodies import read_body
 from tallystick.api.event_bodies import parse_events
 from tallystick.api.openapi import openapi_document
 from tallystick.api.problems import Problem, problem_of
+from tallystick.api.rating import RatingEndpoints
 from tallystick.domain.api_keys import digest_of
 from tallystick.domain.events import EventStatus
 from tallystick.domain.instants import parse_instant
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from tallystick.domain.meters import Meter
     from tallystick.pipeline.ingest import Batch, Ingest
     from tallystick.ports.clock import Clock
-    from tallystick.ports.directory import CatalogStore, Installation
+    from tallystick.ports.directory import CatalogStore, CustomerDirectory, Installation
     from tallystick.ports.event_store import UsageReader
 
 _encoder = msgspec.json.Encoder()
@@ -43,6 +44,7 @@ class Product(Protocol):
     ingest: Ingest
     usage: UsageReader
     catalog: CatalogStore
+    customers: CustomerDirectory
     installation: Installation
     clock: Clock
 
@@ -50,10 +52,13 @@ class Product(Protocol):
 def create_app(product: Product) -> Starlette:
     """Return the API over a product."""
     endpoints = _Endpoints(product)
+    rating = RatingEndpoints(product, endpoints.authenticate)
     return Starlette(
         routes=[
             Route("/v1/events", endpoints.post_events, methods=["POST"]),
             Route("/v1/customers/{customer:path}/usage", endpoints.get_usage, methods=["GET"]),
+            Route("/v1/rate", rating.post_rate, methods=["POST"]),
+            Route("/v1/whatif", rating.post_what_if, methods=["POST"]),
             Route("/openapi.json", endpoints.get_openapi, methods=["GET"]),
             Route("/healthz", endpoints.get_health, methods=["GET"]),
         ],
@@ -71,7 +76,7 @@ class _Endpoints:
         self._openapi = _encoder.encode(openapi_document())
 
     async def post_events(self, request: Request) -> Response:
-        self._authenticate(request)
+        self.authenticate(request)
         body = await read_body(request)
         drafts = parse_events(request.headers.get("content-type", ""), body)
         ingest = self._product.ingest
@@ -86,7 +91,7 @@ class _Endpoints:
         )
 
     async def get_usage(self, request: Request) -> Response:
-        self._authenticate(request)
+        self.authenticate(request)
         query = request.query_params
         meters = self._meters(query.get("meter"))
         period = self._period(query.get("from"), query.get("to"))
@@ -105,7 +110,12 @@ class _Endpoints:
         version = await anyio.to_thread.run_sync(self._product.installation.schema_version)
         return _json({"status": "ok", "schema_version": version})
 
-    def _authenticate(self, request: Request) -> None:
+    def authenticate(self, request: Request) -> None:
+        """Refuse a request without a key that may be used.
+
+        Raises:
+            Problem: 401.
+        """
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not self._product.installation.has_key(
             digest_of(key.strip())

@@ -37,6 +37,8 @@ def openapi_document() -> dict[str, Any]:
         "paths": {
             "/v1/events": {"post": _post_events()},
             "/v1/customers/{customer}/usage": {"get": _get_usage()},
+            "/v1/rate": {"post": _post_rate()},
+            "/v1/whatif": {"post": _post_what_if()},
             "/openapi.json": {"get": _open("This document.")},
             "/healthz": {"get": _open("The server runs and reads its database.")},
         },
@@ -94,6 +96,41 @@ def _get_usage() -> dict[str, Any]:
             query("window", {"type": "string", "enum": list(WindowSize)}),
         ],
         "responses": _responses("Usage", (400, 401, 503)),
+    }
+
+
+def _post_rate() -> dict[str, Any]:
+    return {
+        "operationId": "postRate",
+        "summary": "Rate a quantity at a Stripe price: the invoice lines, and how they came about",
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/RateQuestion"}}
+            },
+        },
+        "responses": _responses("Charge", (400, 401, 413, 415, 503)),
+    }
+
+
+def _post_what_if() -> dict[str, Any]:
+    instant = {"in": "query", "schema": _INSTANT}
+    return {
+        "operationId": "postWhatIf",
+        "summary": "Re-rate past usage of all customers under another catalog",
+        "parameters": [
+            {**instant, "name": "from", "description": "Billing periods that ended after this."},
+            {**instant, "name": "to", "description": "And by then; else now."},
+        ],
+        "requestBody": {
+            "required": True,
+            "description": "The other catalog, as `tallystick apply` reads it: YAML, so also JSON.",
+            "content": {
+                "application/yaml": {"schema": {"type": "string"}},
+                "application/json": {"schema": {"type": "object"}},
+            },
+        },
+        "responses": _responses("WhatIf", (400, 401, 413, 415, 503)),
     }
 
 
@@ -195,10 +232,52 @@ def _schemas() -> dict[str, Any]:
             },
             ("meter", "aggregation", "quantity"),
         ),
+        "RateQuestion": _object(
+            {
+                "price": {
+                    "type": "object",
+                    "description": "A Stripe price, in the shape of a request or a response.",
+                },
+                "usage": number,
+            }
+        ),
+        "Charge": _object(
+            {
+                "currency": text,
+                "amount": {"type": "integer", "description": "Minor units."},
+                "lines": {
+                    "type": "array",
+                    "items": _object(
+                        {"quantity": _QUANTITY, "amount": {"type": "integer"}, "description": text}
+                    ),
+                },
+                "trace": {"type": "array", "items": text},
+            }
+        ),
+        "WhatIf": _object(
+            {
+                "from": _INSTANT,
+                "to": _INSTANT,
+                "totals": {"type": "array", "items": _object(_difference())},
+                "customers": {
+                    "type": "array",
+                    "items": _object({"customer": text, **_difference()}),
+                },
+                "unrated": {
+                    "type": "array",
+                    "items": _object({"customer": text, "subscription_item": text, "reason": text}),
+                },
+            }
+        ),
         "Problem": _object(
             {"type": text, "title": text, "status": count, "code": text, "detail": text}
         ),
     }
+
+
+def _difference() -> dict[str, Any]:
+    minor = {"type": "integer", "description": "Minor units."}
+    return {"currency": {"type": "string"}, "before": minor, "after": minor, "difference": minor}
 
 
 def _object(properties: dict[str, Any], required: tuple[str, ...] | None = None) -> dict[str, Any]:

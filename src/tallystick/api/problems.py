@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 from starlette.responses import Response
@@ -23,17 +24,24 @@ RETRY_AFTER_SECONDS = 1
 
 class Problem(Exception):
     """A request that fails as a whole. ``code`` is stable; ``detail`` is for the person who reads
-    it.
+    it. ``members`` are more of the problem, for programs (RFC 9457, extension members).
     """
 
     def __init__(
-        self, status: int, code: str, detail: str, headers: dict[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        headers: dict[str, str] | None = None,
+        *,
+        members: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
         self.detail = detail
         self.headers = headers or {}
+        self.members = members or {}
 
     def response(self) -> Response:
         """Return the answer to the client."""
@@ -43,6 +51,7 @@ class Problem(Exception):
             "status": self.status,
             "code": self.code,
             "detail": self.detail,
+            **self.members,
         }
         return Response(msgspec.json.encode(body), self.status, self.headers, MEDIA_TYPE)
 

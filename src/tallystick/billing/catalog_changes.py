@@ -9,6 +9,7 @@ from tallystick.domain.catalog import CatalogError, CatalogProblem
 from tallystick.domain.catalog_diff import (
     Action,
     Change,
+    Difference,
     Kind,
     difference,
     find_price,
@@ -88,6 +89,19 @@ def apply_catalog(
     return applied
 
 
+def find_drift(store: CatalogStore, gateway: CatalogGateway) -> Difference | None:
+    """Return what is not at Stripe as it was applied last, or None where nothing was applied.
+
+    Raises:
+        StripeUnreachable, StripeRefused
+    """
+    applied = store.applied()
+    if applied is None:
+        return None
+    known = store.current_prices()
+    return difference(applied, gateway.read(applied, known), known)
+
+
 def _altered_meters(catalog: Catalog, store: CatalogStore) -> Iterator[CatalogProblem]:
     """Yield meters that are declared differently than they were measured with."""
     in_force = store.meters().by_key
@@ -141,7 +155,7 @@ class _Application:
         Raises:
             StripeUnreachable, StripeRefused
         """
-        if change.action is Action.UPDATE:
+        if change.action is Action.CHANGE:
             assert change.stripe_id is not None  # what is updated exists
             self._gateway.update(change.kind, change.stripe_id, change.values)
         elif change.action is Action.ARCHIVE:

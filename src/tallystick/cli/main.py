@@ -22,6 +22,7 @@ from tallystick.cli import (
     sandbox,
     serving,
     verifying,
+    whatif,
 )
 from tallystick.cli.output import error_console, print_json
 
@@ -42,11 +43,16 @@ app.command()(serving.init)
 app.command()(serving.serve)
 app.add_typer(keys.app, name="keys")
 app.add_typer(customers.app, name="customers")
+app.command()(catalog.plan)
 app.command()(catalog.apply)
+app.command()(catalog.drift)
+app.command()(catalog.pull)
+app.command()(catalog.schema)
 app.command(name="import")(importing.import_)
 app.command()(reading.usage)
 app.command()(reading.preview)
 app.command()(rate.rate)
+app.command()(whatif.whatif)
 app.command()(reporting.flush)
 app.command()(verifying.verify)
 app.command()(sandbox.sandbox)
@@ -79,7 +85,18 @@ def main() -> None:
         code, exit_code = _judged(error)
         if exit_code is None:
             raise
-        _fail(code, str(error), exit_code)
+        _fail(code, str(error), exit_code, **_members(error))
+
+
+def _members(error: Exception) -> dict[str, object]:
+    """Return what else an error says to programs: of a catalog, each problem with its place."""
+    from tallystick.domain.catalog import CatalogError
+
+    if not isinstance(error, CatalogError):
+        return {}
+    from tallystick.cli.catalog_output import problem_json
+
+    return {"problems": [problem_json(problem) for problem in error.problems]}
 
 
 def _judged(error: Exception) -> tuple[str, int | None]:
@@ -103,9 +120,9 @@ def _judged(error: Exception) -> tuple[str, int | None]:
     return "unforeseen", None
 
 
-def _fail(code: str, message: str, exit_code: int) -> None:
+def _fail(code: str, message: str, exit_code: int, **members: object) -> None:
     if "--json" in sys.argv:
-        print_json({"error": {"code": code, "message": message}})
+        print_json({"error": {"code": code, "message": message, **members}})
     else:
         error_console().print(f"[red]error[/red] ({code}): ", end="")
         error_console().print(message, markup=False)

@@ -34,7 +34,7 @@ class Action(StrEnum):
     """What is done to an object."""
 
     CREATE = "create"
-    UPDATE = "update"
+    CHANGE = "change"
     REPLACE = "replace"
     """A new version is made, and the old one archived."""
     ARCHIVE = "archive"
@@ -291,7 +291,7 @@ def _update(
             for name, (before, after) in differing.items()
         )
         values = {name: after for name, (_, after) in differing.items()}
-        yield Change(Action.UPDATE, kind, key, stripe_id, fields, values)
+        yield Change(Action.CHANGE, kind, key, stripe_id, fields, values)
 
 
 def _definition_differences(
