@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import select
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -144,6 +146,27 @@ class Rig:
                 **params,
             }
         )
+
+    def stream(self, *events: dict[str, Any]) -> None:
+        """Send events through the v2 stream, in a session of their own."""
+        session = self.client.v2.billing.meter_event_session.create()
+        streaming: Any = client_for(self.url, session.authentication_token)
+        streaming.v2.billing.meter_event_stream.create({"events": list(events)})
+
+    def own(self, method: str, path: str, body: Any = None) -> Any:
+        """Call one of the sandbox's own addresses for this account."""
+        request = urllib.request.Request(  # the URL is the sandbox's own
+            f"{self.url}/_sandbox/{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self.key}"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def faults(self, *rules: dict[str, Any], seed: int = 0) -> Any:
+        """Set the account's fault rules."""
+        return self.own("POST", "faults", {"rules": list(rules), "seed": seed})
 
     def advance(self, clock: Any, to: int) -> Any:
         """Advance a clock and wait until it is ready."""

@@ -192,12 +192,6 @@ def update_invoice_item(call: Call) -> dict[str, Any]:
                 fresh.id = line.id
                 invoice.lines[place] = fresh
         total_invoice(account, invoice)
-    emit(
-        account,
-        "invoiceitem.updated",
-        render_invoice_item(account, item),
-        test_clock=item.test_clock,
-    )
     return render_invoice_item(account, item)
 
 
