@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import stripe
 
+from tests.sandbox.conformance import CheckingClient
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -72,7 +74,11 @@ class RunningSandbox:
 
 
 def client_for(url: str, key: str, **options: Any) -> stripe.StripeClient:
-    """Return an official client whose addresses all lead to the sandbox."""
+    """Return an official client whose addresses all lead to the sandbox.
+
+    Every v1 exchange is checked against Stripe's OpenAPI facts (see conformance).
+    """
+    options.setdefault("http_client", CheckingClient())
     return stripe.StripeClient(
         key,
         base_addresses={"api": url, "connect": url, "files": url, "meter_events": url},

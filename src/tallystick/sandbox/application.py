@@ -16,11 +16,11 @@ from tallystick.sandbox.wire.gateway import Gateway, error_answer
 from tallystick.sandbox.wire.requests import Answer, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
     from pathlib import Path
 
     from tallystick.sandbox.delivery.webhooks import Webhooks
-    from tallystick.sandbox.faults import Rule
+    from tallystick.sandbox.faults import Faults, Rule
     from tallystick.sandbox.settings import Settings
     from tallystick.sandbox.state.account import Account
     from tallystick.sandbox.wallclock import Clock
@@ -83,7 +83,7 @@ class Sandbox:
             return _finished(error_answer(error, request, request_id), request, request_id)
         self._is_changed = True
         faults = (self._control.everywhere, self._control.faults_of(account.key))
-        rules = [rule for one in faults if one.rules for rule in one.of_request(request)]
+        rules = _struck(faults, request)
         answer = await self._faulty(account, request, request_id, rules)
         outcome = {
             "status": answer.status if answer else None,
@@ -162,6 +162,17 @@ class Sandbox:
                 self._webhooks[key].errors.report_due()
             if ticks % SAVE_TICKS == 0:
                 self._save()
+
+
+def _struck(faults: Iterable[Faults], request: Request) -> list[Rule]:
+    """Return the rules that strike a request; after one that ends it, no other is asked."""
+    struck: list[Rule] = []
+    for one in faults:
+        for rule in one.of_request(request):
+            struck.append(rule)
+            if rule.ends_request:
+                return struck
+    return struck
 
 
 def _finished(answer: Answer, request: Request, request_id: str) -> Answer:

@@ -84,6 +84,11 @@ class Rule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     happened: int = 0
 
     @property
+    def ends_request(self) -> bool:
+        """Say whether a request does no work once this struck."""
+        return self.kind not in (Fault.SLOW, Fault.CUT_AFTER, Fault.SERVER_ERROR_AFTER)
+
+    @property
     def wait_s(self) -> float:
         """Return ``seconds`` for a sleep, 1 when left out."""
         return 1.0 if self.seconds is None else float(self.seconds)
