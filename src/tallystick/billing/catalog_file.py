@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tallystick.domain.catalog import CatalogError, CatalogProblem, Position
+from tallystick.domain.catalog import CatalogError, CatalogProblem, Position, locate
 from tallystick.domain.catalog_reading import SECTIONS, catalog_from_mapping
 
 if TYPE_CHECKING:
@@ -67,9 +67,13 @@ def read_catalog_texts(texts: Sequence[tuple[str, str]]) -> Catalog:
         _merge(document, parsed, positions, problems)
         for path, position in parsed.positions.items():
             positions.setdefault(path, position)
+    try:
+        catalog = catalog_from_mapping(document, positions)
+    except CatalogError as error:
+        raise CatalogError(locate((*problems, *error.problems), positions)) from None
     if problems:
-        raise CatalogError(problems)
-    return catalog_from_mapping(document, positions)
+        raise CatalogError(locate(problems, positions))
+    return catalog
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

@@ -53,7 +53,7 @@ def plan(
         )
     else:
         print_warnings(warnings)
-        print_changes(planned.changes)
+        print_changes(planned.changes, are_made=False)
         print_undeclared(() if prune else planned.undeclared)
     if planned.changes and exit_code:
         raise typer.Exit(EXIT_DIFFERENCE)
@@ -97,9 +97,7 @@ def apply(
         )
         return
     print_warnings(warnings)
-    print_changes(applied.changes)
-    if applied.changes:
-        console().print("done: Stripe has all of it")
+    print_changes(applied.changes, are_made=True)
 
 
 def drift(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:

@@ -14,11 +14,17 @@ if TYPE_CHECKING:
     from tallystick.domain.catalog import CatalogProblem
 
 _SIGNS = {Action.CREATE: "+", Action.CHANGE: "~", Action.REPLACE: "±", Action.ARCHIVE: "-"}
-_COUNTED = {
+_PLANNED = {
     Action.CREATE: "to create",
-    Action.REPLACE: "new version",
+    Action.REPLACE: "to replace by a new version",
     Action.CHANGE: "to change",
     Action.ARCHIVE: "to archive",
+}
+_DONE = {
+    Action.CREATE: "created",
+    Action.REPLACE: "replaced by a new version",
+    Action.CHANGE: "changed",
+    Action.ARCHIVE: "archived",
 }
 _NONE = "(none)"
 
@@ -46,14 +52,15 @@ def problem_json(problem: CatalogProblem) -> dict[str, Any]:
     }
 
 
-def print_changes(changes: Sequence[Change]) -> None:
-    """Print changes as a diff, and how many there are of each kind."""
+def print_changes(changes: Sequence[Change], *, are_made: bool) -> None:
+    """Print changes as a diff, and how many there are, or were made, of each kind."""
     out = console()
     for change in changes:
         for line in _change_lines(change):
             out.print(line, markup=False, soft_wrap=True)
     counts = Counter(change.action for change in changes)
-    parts = [f"{counts[action]} {words}" for action, words in _COUNTED.items() if counts[action]]
+    words = _DONE if are_made else _PLANNED
+    parts = [f"{counts[action]} {word}" for action, word in words.items() if counts[action]]
     out.print(", ".join(parts) if parts else "nothing to change: Stripe has all of it")
 
 
@@ -84,7 +91,8 @@ def _change_lines(change: Change) -> Iterable[str]:
     for each in change.fields:
         before = _NONE if each.before is None else each.before
         after = _NONE if each.after is None else each.after
-        yield f"    {each.field:<{width}}  {before} -> {after}"
+        shown = after if change.action is Action.CREATE else f"{before} -> {after}"
+        yield f"    {each.field:<{width}}  {shown}"
     if change.subscriptions is not None:
         yield f"    {_kept(change)}"
 

@@ -125,7 +125,7 @@ def _fail(code: str, message: str, exit_code: int, **members: object) -> None:
         print_json({"error": {"code": code, "message": message, **members}})
     else:
         error_console().print(f"[red]error[/red] ({code}): ", end="")
-        error_console().print(message, markup=False)
+        error_console().print(message, markup=False, soft_wrap=True)
     sys.exit(exit_code)
 
 

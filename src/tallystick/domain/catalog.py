@@ -171,8 +171,14 @@ def show_path(path: Sequence[str | int]) -> str:
 def locate(
     problems: Iterable[CatalogProblem], positions: Mapping[Path, Position]
 ) -> tuple[CatalogProblem, ...]:
-    """Return the problems in file order, each at the innermost declaration that its path has."""
-    placed = [problem._replace(position=_position(problem.path, positions)) for problem in problems]
+    """Return the problems in file order, each at the innermost declaration that its path has.
+
+    One that says itself where it is, as a key that stands twice does, stays there.
+    """
+    placed = [
+        problem._replace(position=problem.position or _position(problem.path, positions))
+        for problem in problems
+    ]
     return tuple(sorted(placed, key=lambda problem: problem.position or Position("", 0)))
 
 

@@ -132,7 +132,8 @@ class _Comparison:
         for meter in self._catalog.meters:
             found = self._state.meter(meter.key)
             if found is None:
-                yield Change(Action.CREATE, Kind.METER, meter.key)
+                fields = _made({"display_name": meter.display_name})
+                yield Change(Action.CREATE, Kind.METER, meter.key, fields=fields)
             else:
                 self.conflicts += _meter_conflicts(meter, found)
                 yield from _meter_change(meter, found)
@@ -158,7 +159,8 @@ class _Comparison:
             elif product.stripe_id is not None:
                 self._conflict((*path, "stripe_id"), f"Stripe has no product {product.stripe_id}")
             else:
-                yield Change(Action.CREATE, Kind.PRODUCT, product.key)
+                made = {"name": product.name, "unit_label": product.unit_label}
+                yield Change(Action.CREATE, Kind.PRODUCT, product.key, fields=_made(made))
 
     def prices(self) -> Iterator[Change]:
         for product in self._catalog.products:
@@ -176,7 +178,9 @@ class _Comparison:
             elif price.is_legacy:
                 self._conflict(price.path, _LEGACY)
             else:
-                yield Change(Action.CREATE, Kind.PRICE, price.key)
+                made = {"product": product.key, "meter": self._event_name(price)}
+                fields = _made({**made, **_flat(definition_of(price.price))})
+                yield Change(Action.CREATE, Kind.PRICE, price.key, fields=fields)
             return
         fixed = tuple(self._fixed(price, product, stripe_product, found))
         if not fixed:
@@ -292,6 +296,11 @@ def _update(
         )
         values = {name: after for name, (_, after) in differing.items()}
         yield Change(Action.CHANGE, kind, key, stripe_id, fields, values)
+
+
+def _made(values: Mapping[str, str | None]) -> tuple[FieldChange, ...]:
+    """Return what a new object has."""
+    return tuple(FieldChange(name, None, value) for name, value in values.items() if value)
 
 
 def _definition_differences(

@@ -71,7 +71,12 @@ class CatalogGateway:
         """Return all meters and products, and every active price that recurs."""
         with self._connection.call() as client:
             page = client.v1.prices.list(
-                {"active": True, "type": "recurring", "limit": PAGE_MAX, "expand": [_TIERS]}
+                {
+                    "active": True,
+                    "type": "recurring",
+                    "limit": PAGE_MAX,
+                    "expand": [_TIERS, "data.currency_options"],
+                }
             )
             found = list(page.auto_paging_iter())
         return self._state([self._read(price) for price in found])
