@@ -30,8 +30,13 @@ FLOATS_ALLOWED = {
     "sandbox/": "seconds to wait, and the one field that Stripe types as a float",
 }
 
-CLOCKS = {"ports/clock.py", "sandbox/wallclock.py", "cli/local_servers.py"}
-"""The product's clock, the sandbox's, and the start of a server process, which waits for real."""
+CLOCKS = {
+    "ports/clock.py",
+    "sandbox/wallclock.py",
+    "cli/local_servers.py",
+    "client/moments.py",
+}
+"""One each: the product, the sandbox, the client, and a server process that is waited for."""
 
 SOURCES = sorted(SOURCE.rglob("*.py"))
 
