@@ -60,15 +60,21 @@ app.command()(demo.demo)
 app.command()(doctor.doctor)
 
 
-@app.callback()
-def _root(
-    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         import tallystick
 
         typer.echo(f"tallystick {tallystick.__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=_print_version, help="Print the version."
+    ),
+) -> None:
+    del version  # its callback has seen to it
 
 
 def main() -> None:
