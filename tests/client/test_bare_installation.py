@@ -1,4 +1,4 @@
-"""`pip install tallystick` without extras: the client works, and the commands explain themselves."""
+"""`pip install tallystick` without extras: the client works, and commands explain themselves."""
 
 from __future__ import annotations
 
