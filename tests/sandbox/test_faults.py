@@ -90,7 +90,8 @@ def test_rate_limits_come_with_and_without_headers(rig: Rig) -> None:
     assert limited.value.headers["stripe-rate-limited-reason"] == "global-rate"
     with pytest.raises(stripe.RateLimitError) as bare:
         rig.v1.customers.list()
-    assert bare.value.json_body["error"]["code"] == "lock_timeout"
+    body: Any = bare.value.json_body
+    assert body["error"]["code"] == "lock_timeout"
     assert bare.value.headers is not None
     assert "stripe-rate-limited-reason" not in bare.value.headers
     rig.faults({"kind": "conflict", "times": 1})

@@ -69,7 +69,7 @@ def final_draft(account: Account, subscription: Subscription, now: int) -> Draft
     is_trial = subscription.status == "trialing"
     draft.windows = [
         window_of(subscription, item, now, is_trial=is_trial)
-        for item in reversed(subscription.items)
+        for item in sorted(subscription.items, key=lambda one: -one.created)
         if is_metered(account, item)
     ]
     return draft

@@ -246,7 +246,7 @@ def preview_change(account: Account, subscription: Subscription, effect: Effect)
     """Return the invoice that would come of a change, stored nowhere."""
     draft = effect.draft or Draft("subscription_update")
     draft.pending = [
-        *reversed(effect.items),
+        *effect.items,
         *pending_items(account, subscription.customer, subscription.currency),
     ]
     return build_invoice(account, subscription, draft)

@@ -40,15 +40,15 @@ class Draft:
 def pending_items(account: Account, customer: str, currency: str) -> list[InvoiceItem]:
     """Return the customer's items that wait for an invoice, newest first.
 
-    DOC:api/invoices/object#lines: pending items come first, in reverse chronological order.
+    DOC:api/invoices/object#lines: pending items come first, in reverse chronological order; those
+    of one second keep their order (recorded: a proration's credit, then its charge).
     """
     waiting = [
         item
         for item in account.invoice_items.matching("customer", customer)
         if item.invoice is None and item.currency == currency
     ]
-    waiting.reverse()
-    return waiting
+    return sorted(waiting, key=lambda item: -item.created)
 
 
 def build_invoice(account: Account, subscription: Subscription, draft: Draft) -> Invoice:

@@ -68,7 +68,7 @@ def cycle_draft(
     draft = Draft("subscription_cycle", waits=True)
     draft.pending = pending_items(account, subscription.customer, subscription.currency)
     draft.period = (min(item.period_start for item in due), now)
-    for item in reversed(due):
+    for item in sorted(due, key=lambda one: -one.created):
         if is_metered(account, item):
             draft.windows.append(window_of(subscription, item, now, is_trial=is_trial))
         elif not is_last:

@@ -82,7 +82,7 @@ def first_draft(account: Account, subscription: Subscription, start: Start, now:
     draft = Draft("subscription_create", period=(now, now))
     draft.pending = pending_items(account, subscription.customer, subscription.currency)
     is_trial = subscription.status == "trialing"
-    for item in reversed(subscription.items):
+    for item in subscription.items:
         span = (now, item.period_end)
         if is_metered(account, item):
             if not subscription.is_flexible:

@@ -159,7 +159,7 @@ def _next_cycle(call: Call, subscription: Subscription, extra: list[InvoiceItem]
         is_trial=subscription.status == "trialing",
         is_last=is_last,
     )
-    draft.pending = [*reversed(extra), *draft.pending]
+    draft.pending = [*extra, *draft.pending]
     if call.params.get("preview_mode") == "recurring":
         draft.pending = []
     invoice = build_invoice(account, subscription, draft)

@@ -196,7 +196,7 @@ def render_invoice(account: Account, invoice: Invoice) -> dict[str, Any]:
         "post_payment_credit_notes_amount": 0,
         "pre_payment_credit_notes_amount": 0,
         "receipt_number": None,
-        "rendering": None,
+        "rendering": _rendering(invoice),
         "shipping_cost": None,
         "shipping_details": None,
         "starting_balance": invoice.starting_balance,
@@ -217,6 +217,18 @@ def render_invoice(account: Account, invoice: Invoice) -> dict[str, Any]:
         "total_pretax_credit_amounts": [],
         "total_taxes": _total_taxes(invoice.lines),
         "webhooks_delivered_at": invoice.webhooks_delivered_at,
+    }
+
+
+def _rendering(invoice: Invoice) -> dict[str, Any] | None:
+    """Return the rendering of an invoice made by hand; subscriptions have none (recorded)."""
+    if invoice.billing_reason != "manual":
+        return None
+    return {
+        "amount_tax_display": None,
+        "pdf": {"page_size": "letter"},
+        "template": None,
+        "template_version": None,
     }
 
 
