@@ -22,7 +22,7 @@ from tests.sandbox.conformance import CheckingClient
 if TYPE_CHECKING:
     from types import TracebackType
 
-_COMMAND = "from typer import run; from tallystick.cli.sandbox import sandbox; run(sandbox)"
+COMMAND = "from typer import run; from tallystick.cli.sandbox import sandbox; run(sandbox)"
 START_S_MAX = 20.0
 READY_S_MAX = 30.0
 MAY_2015 = int(datetime(2015, 5, 1, tzinfo=UTC).timestamp())
@@ -36,7 +36,7 @@ class RunningSandbox:
 
     def __init__(self, *arguments: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _COMMAND, "--port", "0", *arguments],
+            [sys.executable, "-c", COMMAND, "--port", "0", *arguments],
             stdout=subprocess.PIPE,
             text=True,
         )

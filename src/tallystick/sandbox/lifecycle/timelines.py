@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from tallystick.sandbox.delivery.events import emit
@@ -21,6 +22,9 @@ from tallystick.sandbox.shapes.test_clocks import render_test_clock
 if TYPE_CHECKING:
     from tallystick.sandbox.state.account import Account
     from tallystick.sandbox.state.records import ScheduledAction, TestClock
+
+
+_LOG = logging.getLogger(__name__)
 
 
 def act(account: Account, action: ScheduledAction) -> None:
@@ -108,7 +112,18 @@ _BREATH = 20
 
 
 async def advance(account: Account, clock: TestClock) -> None:
-    """Advance a test clock to its target: in order, and waiting for webhooks to be answered.
+    """Advance a test clock to its target; a bug on the way makes it an ``internal_failure``."""
+    try:
+        await _advance(account, clock)
+    except Exception:  # the one place that waits for nobody: the clock tells what happened
+        _LOG.exception("the test clock %s could not advance", clock.id)
+        clock.target = None
+        clock.is_failed = True
+        emit_clock(account, "test_helpers.test_clock.internal_failure", clock)
+
+
+async def _advance(account: Account, clock: TestClock) -> None:
+    """Do everything that falls due on the way, in order, and wait for webhooks to be answered.
 
     A cycle invoice finalizes an hour after its webhooks are answered, so no time passes on the
     clock while one is on its way (DOC:billing/testing/test-clocks).

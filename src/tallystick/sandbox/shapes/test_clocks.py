@@ -21,6 +21,12 @@ def render_test_clock(clock: TestClock) -> dict[str, Any]:
         "frozen_time": clock.frozen_time,
         "livemode": False,
         "name": clock.name,
-        "status": "ready" if clock.target is None else "advancing",
+        "status": _status(clock),
         "status_details": details,
     }
+
+
+def _status(clock: TestClock) -> str:
+    if clock.is_failed:
+        return "internal_failure"
+    return "ready" if clock.target is None else "advancing"

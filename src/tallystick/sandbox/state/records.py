@@ -167,6 +167,7 @@ class TestClock(msgspec.Struct, kw_only=True, omit_defaults=True):
     deletes_after: int
     name: str | None = None
     target: int | None = None
+    is_failed: bool = False
     customers: list[str] = msgspec.field(default_factory=list)
 
 

@@ -7,6 +7,7 @@ import base64
 import binascii
 import gzip
 import hashlib
+import logging
 from dataclasses import dataclass
 from importlib import resources as package_files
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,9 @@ def load_openapi() -> dict[str, Any]:
     legacy = msgspec.json.decode((folder / "openapi_usage_records.json").read_bytes())
     subset["paths"].update(legacy["paths"])
     return subset
+
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -135,6 +139,10 @@ class Gateway:
             body = _work(prepared)
         except StripeError as error:
             return error_answer(error, request, request_id), error.saved and not request.is_v2
+        except Exception:  # a bug here is Stripe's 500 to the client, and a traceback in our log
+            _LOG.exception("%s %s failed", request.method, request.path)
+            bug = StripeError("An unknown error occurred.", status=500, type_="api_error")
+            return error_answer(bug, request, request_id), False
         finally:
             account.request_id = account.request_idempotency_key = None
             if held is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tallystick.sandbox.wire.additions import with_additions
+from tallystick.sandbox.wire.additions import UNSERVED_PATHS, with_additions
 from tallystick.sandbox.wire.parameters import (
     Reader,
     Supported,
@@ -83,6 +83,8 @@ class Router:
         for path, methods in openapi["paths"].items():
             for method in methods:
                 self._add(Route(method.upper(), path, None, None, _names(path), is_v2=False))
+        for method, path in UNSERVED_PATHS:
+            self._add(Route(method, path, None, None, _names(path), is_v2=False))
         for operation in operations:
             documented = openapi["paths"].get(operation.path, {}).get(operation.method.lower())
             schema = operation.schema or with_additions(
