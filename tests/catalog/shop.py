@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tallystick.billing.catalog_changes import apply_catalog, find_drift, plan_catalog
 from tallystick.billing.catalog_file import read_catalog_texts
 from tallystick.wiring import Tallystick
-from tests.sandbox.rig import client_for
+from tests.sandbox.rig import Rig, client_for
 
 if TYPE_CHECKING:
     from tallystick.billing.catalog_changes import CatalogPlan
@@ -98,6 +98,11 @@ class Shop:
         listed = (sdk.billing.meters, sdk.products, sdk.prices)
         meters, products, prices = (len(one.list({"limit": 100}).data) for one in listed)
         return meters, products, prices
+
+    def faults(self, *rules: dict[str, Any]) -> None:
+        """Make the sandbox fail as the rules say, for this account."""
+        base, key = self.settings.stripe_api_base or "", self.settings.stripe_api_key or ""
+        Rig(base, key, client_for(base, key)).faults(*rules)
 
     def subscribe(self, *price_ids: str, **params: Any) -> Any:
         customer = self.sdk.customers.create({"name": "someone", **params})

@@ -10,6 +10,7 @@ import pytest
 from tallystick.domain.catalog import CatalogError
 from tallystick.domain.catalog_diff import Action, Kind
 from tallystick.domain.rating import rate
+from tallystick.ports.errors import StripeUnreachable
 from tests.catalog.shop import BASE, Shop
 
 CHEAPER = BASE.replace('"0.8"', '"0.7"')
@@ -269,3 +270,27 @@ def test_creating_twice_under_one_token_creates_once(shop: Shop) -> None:
     meter = shop.read(BASE).meters[0]
     assert gateway.create_meter(meter, "7") == gateway.create_meter(meter, "7")
     assert shop.everything() == (1, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["server_error", "server_error_after", "cut_before", "cut_after"])
+@pytest.mark.parametrize("path", ["/v1/billing/meters", "/v1/products", "/v1/prices"])
+def test_a_creation_that_fails_or_whose_answer_is_lost_is_made_once_by_the_next_run(
+    shop: Shop, kind: str, path: str
+) -> None:
+    shop.faults({"kind": kind, "path": path, "method": "POST", "times": 1})
+    with pytest.raises(StripeUnreachable):
+        shop.apply(BASE)
+    shop.apply(BASE)
+    assert shop.everything() == (2, 1, 4)
+    assert shop.changes(BASE) == ()
+
+
+def test_a_product_deleted_after_a_run_is_made_again_at_once(shop: Shop) -> None:
+    """The key of a creation belongs to one run: a later one is not answered from the first."""
+    first = shop.apply(BASE.split("plans:")[0])
+    only = BASE[: BASE.index("products:")] + "products:\n  other: {name: Other}\n"
+    made = shop.apply(only).product_ids["other"]
+    shop.sdk.products.delete(made)
+    again = shop.apply(only).product_ids["other"]
+    assert again != made
+    assert first.product_ids["api"] != again

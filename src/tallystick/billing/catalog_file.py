@@ -27,6 +27,9 @@ NODES_MAX = 500_000
 DEPTH_MAX = 50
 
 
+_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+
+
 class _ExactLoader(yaml.SafeLoader):
     """YAML in which a number with a point is the decimal written, not the nearest float."""
 
@@ -154,6 +157,8 @@ class _ParsedFile:
         self._count += 1
         if self._count > NODES_MAX or len(path) > DEPTH_MAX:
             raise yaml.YAMLError("it is nested too deep, or unfolds to too many values")
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
+            raise yaml.YAMLError(f"a catalog has no {node.tag}")
         self.positions.setdefault(path, Position(self._name, node.start_mark.line + 1))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)

@@ -212,7 +212,9 @@ def _place(error: PriceError, fields: Fields, terms: Fields) -> tuple[Path, str]
     parts: list[str | int] = [
         int(part) if part.isdigit() else part for part in _PARAM_PART.findall(error.param or "")
     ]
-    own = terms if parts and parts[0] in terms.values else fields
+    head = parts[0] if parts else ""
+    is_of_terms = head in terms.values or (head in TERMS_FIELDS and head not in fields.values)
+    own = terms if is_of_terms else fields
     return (*own.path, *parts), error.message
 
 
