@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
-import uvicorn
 
-from tallystick.api.app import create_app
 from tallystick.billing.catalog_file import read_catalog
 from tallystick.config import Settings
-from tallystick.domain.api_keys import digest_of, new_key
 from tallystick.domain.instants import parse_instant
 from tallystick.wiring import Tallystick
 from tests.fixtures.clock import FakeClock
 from tests.fixtures.paths import CATALOG_FILE
+from tests.fixtures.served import served
 from tests.fixtures.stripe_account import sandbox, stripe_settings
 
 if TYPE_CHECKING:
@@ -53,19 +49,8 @@ def product(settings: Settings, clock: FakeClock) -> Iterator[Tallystick]:
 @pytest.fixture
 def api(product: Tallystick) -> Iterator[httpx2.Client]:
     """An HTTP client, with a valid key, of a server on the product."""
-    key = new_key()
-    product.installation.add_key("test", digest_of(key), product.clock.now())
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(product), log_level="error", lifespan="off", access_log=False)
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    with httpx2.Client(base_url=address, headers={"Authorization": f"Bearer {key}"}) as client:
+    with (
+        served(product) as server,
+        httpx2.Client(base_url=server.url, headers=server.headers) as client,
+    ):
         yield client
-    server.should_exit = True
-    thread.join()
-    listener.close()

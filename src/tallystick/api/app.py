@@ -66,6 +66,7 @@ def create_app(product: Product) -> Starlette:
             Problem: _answer_problem,
             PortError: _answer_port_error,
             HTTPException: _answer_http_exception,
+            Exception: _answer_unforeseen,
         },
     )
 
@@ -187,3 +188,9 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     return Problem(
         error.status_code, codes.get(error.status_code, "http_error"), detail, headers
     ).response()
+
+
+async def _answer_unforeseen(_request: Request, _error: Exception) -> Response:
+    """Answer for a bug of ours; the server logs it with its traceback."""
+    detail = "something failed that should not; the server's log says what"
+    return Problem(500, "internal_error", detail).response()

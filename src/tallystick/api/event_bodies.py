@@ -101,7 +101,14 @@ def _strict_or_lenient(body: bytes, *, is_array: bool) -> Sequence[msgspec.Raw |
             raise Problem(400, "invalid_json", f"the body is not valid JSON: {error}") from None
     if is_array and not isinstance(parsed, list):
         raise Problem(400, "not_an_array", "the body must be a JSON array of events")
-    return [_encoder.encode(_marked(event)) for event in (parsed if is_array else [parsed])]
+    return [_encoded(_marked(event)) for event in (parsed if is_array else [parsed])]
+
+
+def _encoded(event: object) -> bytes:
+    try:
+        return _encoder.encode(event)
+    except UnicodeEncodeError:  # half a character, which the lenient parser lets through
+        return _encoder.encode({_NO_JSON: True})
 
 
 def _checked_json(body: bytes) -> bytes:
@@ -199,7 +206,7 @@ def _refusal(raw: bytes, message: str) -> Refusal:
     found = fields.get("id")
     event_id = found if isinstance(found, str) else None
     if _NO_JSON in fields:
-        return Refusal(event_id, "invalid_json", "NaN and Infinity are not JSON")
+        return Refusal(event_id, "invalid_json", "NaN, Infinity and half characters are not JSON")
     return Refusal(event_id, *_explained(message))
 
 

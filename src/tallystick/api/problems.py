@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
 from starlette.responses import Response
 
 from tallystick.ports.errors import (
@@ -44,7 +44,8 @@ class Problem(Exception):
         self.members = members or {}
 
     def response(self) -> Response:
-        """Return the answer to the client."""
+        """Return the answer to the client: in ASCII, because a detail may quote what no UTF-8 has.
+        """
         body = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -53,7 +54,7 @@ class Problem(Exception):
             "detail": self.detail,
             **self.members,
         }
-        return Response(msgspec.json.encode(body), self.status, self.headers, MEDIA_TYPE)
+        return Response(json.dumps(body), self.status, self.headers, MEDIA_TYPE)
 
 
 def problem_of(error: PortError) -> Problem:
