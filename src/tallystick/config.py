@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -35,6 +35,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     stripe_rate: int | None = None
     """Calls a second to Stripe; unset: Stripe's published limits for the key's mode."""
 
+    stripe_meter_events: Literal["meter_events", "meter_event_stream"] = "meter_events"
+    """How usage of prices with a meter is reported: one event a call, or a hundred by v2's stream.
+    """
+
     webhook_secrets: tuple[str, ...] = ()
     """Signing secrets of the webhook endpoint, several while one is rolled; comma-separated."""
 
@@ -47,7 +51,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     api_key: str | None = None
     """The key that `tallystick import` sends its events with."""
 
-    report_seconds: int = 60
+    report_seconds: int = 5
     """Seconds between two rounds of reporting in `tallystick serve`."""
 
     def sqlite_path(self) -> Path:

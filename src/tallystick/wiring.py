@@ -8,10 +8,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tallystick.billing.billing_periods import BillingPeriods
+from tallystick.billing.usage_routes import UsageRouter
 from tallystick.config import PREFIX, ConfigError, Settings
+from tallystick.domain.reports import ReportWay
+from tallystick.pipeline.breaker import Breaker
+from tallystick.pipeline.confirm import Confirmer
 from tallystick.pipeline.deliver import Deliverer
 from tallystick.pipeline.ingest import Ingest
 from tallystick.pipeline.report import Reporter
+from tallystick.pipeline.resolve import Resolver
 from tallystick.ports.clock import Clock, SystemClock
 from tallystick.storage.sqlite.catalog import SqliteCatalogStore
 from tallystick.storage.sqlite.customers import SqliteCustomerDirectory
@@ -20,6 +25,7 @@ from tallystick.storage.sqlite.events import SqliteEventStore
 from tallystick.storage.sqlite.installation import SqliteInstallation
 from tallystick.storage.sqlite.migrations import migrate
 from tallystick.storage.sqlite.outbox import SqliteOutbox, SqliteReportBook
+from tallystick.storage.sqlite.stuck_reports import SqliteConfirmations, SqliteStuckReports
 from tallystick.storage.sqlite.usage import SqliteUsageReader
 from tallystick.storage.sqlite.verification import SqliteSnapshotReader
 from tallystick.stripe_gateway.catalog import CatalogGateway
@@ -31,14 +37,21 @@ from tallystick.stripe_gateway.readers import (
     SummaryReader,
 )
 from tallystick.stripe_gateway.rehearsal import Rehearsal
-from tallystick.stripe_gateway.usage_sink import MeterEventSink
+from tallystick.stripe_gateway.stream_sink import MeterEventStreamSink
+from tallystick.stripe_gateway.usage_sink import MeterEventSink, UsageRecordSink
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from tallystick.ports.directory import CatalogStore, CustomerDirectory, Installation
+    from tallystick.ports.directory import (
+        CatalogStore,
+        CustomerDirectory,
+        Installation,
+        RecordPrices,
+    )
     from tallystick.ports.event_store import EventStore, UsageReader
-    from tallystick.ports.outbox import Outbox, ReportBook
+    from tallystick.ports.outbox import Confirmations, Outbox, ReportBook, StuckReports
+    from tallystick.ports.stripe import UsageSink
     from tallystick.ports.verification import SnapshotReader
 
 
@@ -52,7 +65,7 @@ class Stripe:
     rehearsal: Rehearsal
     subscriptions: SubscriptionReader
     summaries: SummaryReader
-    usage: MeterEventSink
+    usage: dict[ReportWay, UsageSink]
 
 
 class Tallystick:
@@ -66,10 +79,15 @@ class Tallystick:
         self._database = SqliteDatabase(path)
         self.events: EventStore = SqliteEventStore(self._database)
         self.usage: UsageReader = SqliteUsageReader(self._database)
-        self.catalog: CatalogStore = SqliteCatalogStore(self._database)
+        catalog = SqliteCatalogStore(self._database)
+        self.catalog: CatalogStore = catalog
+        self.record_prices: RecordPrices = catalog
         self.customers: CustomerDirectory = SqliteCustomerDirectory(self._database)
         self.book: ReportBook = SqliteReportBook(self._database)
         self.outbox: Outbox = SqliteOutbox(self._database)
+        self.confirmations: Confirmations = SqliteConfirmations(self._database)
+        self.stuck_reports: StuckReports = SqliteStuckReports(self._database)
+        self.breaker = Breaker(self.clock)
         self.snapshots: SnapshotReader = SqliteSnapshotReader(self._database)
         self.installation: Installation = SqliteInstallation(self._database, self.clock.now())
         self.ingest = Ingest(self.events, self.catalog, self.customers, self.clock)
@@ -94,15 +112,39 @@ class Tallystick:
     @property
     def reporter(self) -> Reporter:
         """What plans reports."""
+        router = UsageRouter(
+            self.customers, self.record_prices, ReportWay(self.settings.stripe_meter_events)
+        )
         return Reporter(
-            self.book, self.usage, self.catalog, self.customers, self.billing_periods, self.clock
+            self.book,
+            self.usage,
+            self.catalog,
+            self.customers,
+            router,
+            self.billing_periods,
+            self.clock,
         )
 
     @property
     def deliverer(self) -> Deliverer:
         """What takes reports to Stripe."""
         jitter = random.Random()  # noqa: S311 - spreads retries, guards nothing
-        return Deliverer(self.outbox, self.stripe.usage, self.clock, jitter)
+        resolver = Resolver(
+            self.book,
+            self.catalog,
+            self.customers,
+            self.stripe.summaries,
+            self.billing_periods().now_of,
+            self.clock,
+        )
+        return Deliverer(self.outbox, self.stripe.usage, resolver, self.breaker, self.clock, jitter)
+
+    @property
+    def confirmer(self) -> Confirmer:
+        """What looks for delivered reports in Stripe's totals."""
+        return Confirmer(
+            self.confirmations, self.book, self.catalog, self.stripe.summaries, self.clock
+        )
 
     def close(self) -> None:
         """Finish what was begun and close the database."""
@@ -141,5 +183,9 @@ def connect_stripe(settings: Settings, clock: Clock) -> Stripe:
         rehearsal=Rehearsal(connection, clock),
         subscriptions=SubscriptionReader(connection),
         summaries=SummaryReader(connection),
-        usage=MeterEventSink(connection),
+        usage={
+            ReportWay.METER_EVENTS: MeterEventSink(connection),
+            ReportWay.METER_EVENT_STREAM: MeterEventStreamSink(connection),
+            ReportWay.USAGE_RECORDS: UsageRecordSink(connection),
+        },
     )

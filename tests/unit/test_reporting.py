@@ -18,7 +18,7 @@ from tallystick.domain.instants import HOUR_US, parse_instant, to_datetime
 from tallystick.domain.periods import Period
 from tallystick.domain.reports import ReportState
 from tallystick.domain.subscriptions import CustomerLink
-from tallystick.pipeline.deliver import meter_event
+from tallystick.pipeline.deliver import dispatch_of
 from tallystick.pipeline.event_draft import EventDraft
 from tallystick.pipeline.report import DueOutcome
 from tallystick.ports.errors import StripeRefused, WrongAccount
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tallystick.config import Settings
+    from tallystick.ports.stripe import Dispatch
 
 START = parse_instant("2015-05-01")
 END = parse_instant("2015-06-01")
@@ -92,6 +93,11 @@ class Team:
             for report in self.product.book.reports("acme")
             if report.meter_key == meter_key and report.state is state
         ]
+
+
+def send(product: Tallystick, dispatch: Dispatch) -> AttemptResult:
+    (attempt,) = product.stripe.usage[dispatch.report.way].send([dispatch])
+    return attempt.result
 
 
 @pytest.fixture
@@ -210,7 +216,7 @@ def test_a_report_whose_worker_died_before_it_wrote_the_answer_counts_once(team:
     product.reporter.run()
     for claim in product.outbox.claim(product.clock.now(), 0, 100):
         # the lease is over at once, and the outcome is written down nowhere
-        assert product.stripe.usage.send(meter_event(claim.report)).result is AttemptResult.TAKEN
+        assert send(product, dispatch_of(claim.report)) is AttemptResult.TAKEN
     team.assert_stripe_has(bandwidth_bytes=5)
     assert product.deliverer.run() == {"delivered": 2}
     team.assert_stripe_has(bandwidth_bytes=5)
@@ -224,10 +230,9 @@ def test_a_repeat_under_another_request_key_is_known_by_its_identifier(team: Tea
     product = team.product
     product.reporter.run()
     (claim, _) = product.outbox.claim(product.clock.now(), 0, 100)
-    event = meter_event(claim.report)
-    assert product.stripe.usage.send(event).result is AttemptResult.TAKEN
-    again = replace(event, request_key="another")
-    assert product.stripe.usage.send(again).result is AttemptResult.KNOWN
+    dispatch = dispatch_of(claim.report)
+    assert send(product, dispatch) is AttemptResult.TAKEN
+    assert send(product, dispatch._replace(request_key="another")) is AttemptResult.KNOWN
 
 
 def test_usage_that_stripe_will_not_take_is_dead_with_its_reason(team: Team) -> None:

@@ -48,7 +48,7 @@ def flush_now(product: Tallystick, wait_seconds: float) -> dict[str, Any]:
     """
     from tallystick.workers.background import DELIVER_THREADS
 
-    planned = product.reporter.run()
+    planned = product.reporter.run(at_once=True)
     give_up_at = product.clock.elapsed() + wait_seconds
     with ThreadPoolExecutor(DELIVER_THREADS) as pool:
         while product.outbox.next_attempt_at() is not None:

@@ -75,7 +75,8 @@ class CatalogPrice:
     ``key`` is its lookup key at Stripe; ``name`` is how the catalog declares it, which several
     currencies share. ``meter_key`` is None for a licensed price, for one that bills a meter of
     somebody else's (``external_meter_key``), and for a legacy one, which ``aggregate_usage`` says
-    it is. ``stripe_id`` names the price that is taken over where none has the lookup key.
+    it is; ``records_meter_key`` is then the meter of ours that its usage records come from.
+    ``stripe_id`` names the price that is taken over where none has the lookup key.
     """
 
     key: str
@@ -86,6 +87,7 @@ class CatalogPrice:
     meter_key: str | None = None
     external_meter_key: str | None = None
     aggregate_usage: str | None = None
+    records_meter_key: str | None = None
     nickname: str | None = None
     stripe_id: str | None = None
 

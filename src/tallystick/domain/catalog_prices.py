@@ -27,6 +27,7 @@ TERMS_FIELDS = ("unit_amount", "unit_amount_decimal", "tiers", "tax_behavior", "
 
 PRICE_FIELDS = (
     "meter",
+    "usage_records_of",
     "currency",
     "currencies",
     "recurring",
@@ -60,6 +61,7 @@ class _Declaration(NamedTuple):
     product: Product
     meter: Meter | ExternalMeter | None
     recurring: Mapping[str, object]
+    recorded: Meter | None
 
     @property
     def aggregate_usage(self) -> str | None:
@@ -111,7 +113,9 @@ def _read_price(
     if not fields.is_sound:
         return []
     meter = _meter_of(fields, meters)
-    declaration = _Declaration(name, fields, product, meter, _recurring(fields))
+    recurring = _recurring(fields)
+    recorded = _recorded_meter(fields, recurring, meters)
+    declaration = _Declaration(name, fields, product, meter, recurring, recorded)
     if not fields.has("currencies"):
         return _priced(declaration, name, fields, str(fields.values.get("currency") or ""))
     for alone in ("currency", "unit_amount", "unit_amount_decimal", "tiers", "stripe_id"):
@@ -135,6 +139,27 @@ def _meter_of(
         fields.wrong("meter", f"{name!r} is not a meter of this catalog")
         return None
     return meters[str(name)]
+
+
+def _recorded_meter(
+    fields: Fields, recurring: Mapping[str, object], meters: Mapping[str, Meter | ExternalMeter]
+) -> Meter | None:
+    """Return the meter that the usage records of a legacy price come from, if it names one."""
+    name = fields.values.get("usage_records_of")
+    if name is None:
+        return None
+    meter = meters.get(str(name))
+    if not isinstance(meter, Meter):
+        fields.wrong("usage_records_of", f"{name!r} is not a meter that is measured here")
+        return None
+    if "aggregate_usage" not in recurring:
+        fields.wrong("usage_records_of", "belongs to a price with recurring.aggregate_usage")
+        return None
+    if meter.decimals:
+        fields.wrong(
+            "usage_records_of", f"usage records are whole, {name} has {meter.decimals} decimals"
+        )
+    return meter
 
 
 def _recurring(fields: Fields) -> Mapping[str, object]:
@@ -192,6 +217,7 @@ def _priced(
             meter_key=meter.key if isinstance(meter, Meter) else None,
             external_meter_key=None if meter is None or isinstance(meter, Meter) else meter.key,
             aggregate_usage=declaration.aggregate_usage,
+            records_meter_key=declaration.recorded.key if declaration.recorded else None,
             nickname=fields.optional_text("nickname"),
             stripe_id=terms.optional_text("stripe_id"),
         )

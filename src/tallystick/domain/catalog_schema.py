@@ -114,6 +114,10 @@ def _price() -> Schema:
     return _object(
         {
             "meter": {**_TEXT, "description": "The meter whose usage this price charges."},
+            "usage_records_of": {
+                **_TEXT,
+                "description": "The meter that the usage records of a legacy price come from.",
+            },
             "currency": {"type": "string", "pattern": _CURRENCY},
             "currencies": {
                 "description": "The price in several currencies, each with amounts of its own; the "

@@ -12,11 +12,12 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from tallystick.domain.instants import DAY_US, HOUR_US, MINUTE_US
+from tallystick.domain.instants import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from tallystick.domain.quantity import DIGITS_MAX, decimals_of, exact, plain
 
 if TYPE_CHECKING:
     from tallystick.domain.periods import Period
+    from tallystick.domain.usage_records import RecordAggregation
 
 STRIPE_AGE_MAX_US = 35 * DAY_US
 """Stripe refuses meter events older than 35 days (API reference, billing/meter-event/create)."""
@@ -26,8 +27,10 @@ AGE_MARGIN_US = HOUR_US
 
 CLOSED_PERIOD_GRACE_US = HOUR_US
 """How long after its end Stripe still bills usage of a period: a cycle invoice stays a draft for
-about
-an hour (docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period)."""
+about an hour (docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period).
+
+Usage records have no such hour: Stripe refuses those of a period that is over.
+"""
 
 IDENTIFIER_WINDOW_US = 23 * HOUR_US
 """How long after the first attempt a repeat is surely recognised: Stripe keeps identifiers for at
@@ -37,16 +40,50 @@ least 24 hours, and one hour is left for clocks that differ."""
 class ReportState(StrEnum):
     """Where a report stands.
 
-    pending -> delivered, or -> dead (Stripe refused it), or -> unresolved (outcome unknown and too
-    old to repeat). A report that Stripe would not bill is parked at its creation. An attempt under
-    way is a lease on a pending report, not a state: a crash must not leave one behind.
+    pending -> delivered, dead, unresolved or parked; delivered -> dead when Stripe says later that
+    it did not count it. What stands still (dead, unresolved, parked) a person moves on: driven
+    again, it is replaced by a new report; settled, it is delivered or waived. An attempt under way
+    is a lease on a pending report, not a state: a crash must not leave one behind.
     """
 
     PENDING = "pending"
     DELIVERED = "delivered"
     DEAD = "dead"
+    """Stripe refused it for good, or did not count what it took."""
     UNRESOLVED = "unresolved"
+    """Whether an attempt arrived can be told neither from an answer nor from Stripe's totals."""
     PARKED = "parked"
+    """Stripe would not bill it any more: late usage."""
+    REPLACED = "replaced"
+    """Another report tells Stripe the same; this one counts for nothing."""
+    WAIVED = "waived"
+    """A person decided that Stripe shall not be told."""
+
+
+STUCK = (ReportState.DEAD, ReportState.UNRESOLVED, ReportState.PARKED)
+"""States that only a person, or a policy, ends."""
+
+
+class ReportWay(StrEnum):
+    """How Stripe is told; a subscription item says which ways it can be."""
+
+    METER_EVENTS = "meter_events"
+    """``POST /v1/billing/meter_events``: one a call, checked at once."""
+    METER_EVENT_STREAM = "meter_event_stream"
+    """``POST /v2/billing/meter_event_stream``: 100 a call, checked later."""
+    USAGE_RECORDS = "usage_records"
+    """``POST /v1/subscription_items/ITEM/usage_records``: a legacy price, without a meter."""
+
+
+class Step(StrEnum):
+    """What a pending report needs next."""
+
+    SEND = "send"
+    """Tell Stripe, under the request key of the first attempt: a repeat is answered from memory."""
+    SEND_FRESH = "send_fresh"
+    """Tell Stripe under a request key never used: Stripe would replay a failure under the old."""
+    RESOLVE = "resolve"
+    """Read Stripe's totals first: an attempt may have arrived, and a repeat could count twice."""
 
 
 class ParkReason(StrEnum):
@@ -58,6 +95,8 @@ class ParkReason(StrEnum):
     """Its period ended more than 35 days ago: Stripe takes no event with such a timestamp."""
     NO_TIMESTAMP = "no_timestamp"
     """Its period has no whole minute that Stripe's summaries could show by itself."""
+    NO_RECORD = "no_record"
+    """A correction of usage records that is larger than what they hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +104,11 @@ class UsageReport:
     """One line of the outbox.
 
     ``quantity`` is the difference, possibly negative; ``timestamp`` is in whole seconds, as Stripe
-    takes it; instants are microseconds. ``first_attempt_at`` is None until it was tried;
-    ``maybe_taken`` says that some attempt may have reached Stripe without our seeing the answer.
+    takes it; instants are microseconds. ``maybe_taken`` says that some attempt may have reached
+    Stripe without our seeing the answer, and ``first_attempt_at`` when the first such was made.
+    ``closes_at`` is when Stripe stops billing the usage, on our clock. For a usage record,
+    ``level`` is what the record at ``timestamp`` of ``stripe_item_id`` becomes, and
+    ``record_aggregation`` how Stripe adds up the item's records.
     """
 
     id: int
@@ -84,6 +126,15 @@ class UsageReport:
     attempts: int = 0
     maybe_taken: bool = False
     first_attempt_at: int | None = None
+    way: ReportWay = ReportWay.METER_EVENTS
+    stripe_item_id: str | None = None
+    level: Decimal | None = None
+    record_aggregation: RecordAggregation | None = None
+    closes_at: int = 0
+    step: Step = Step.SEND
+    planned_at: int = 0
+    settled_at: int | None = None
+    verified_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +152,11 @@ class PlannedReport:
     identifier: str
     state: ReportState
     reason: ParkReason | None
+    closes_at: int
+    way: ReportWay = ReportWay.METER_EVENTS
+    stripe_item_id: str | None = None
+    level: Decimal | None = None
+    record_aggregation: RecordAggregation | None = None
 
 
 def report_identifier(
@@ -131,20 +187,36 @@ def report_timestamp(period: Period, as_of: int, now: int) -> int | None:
     outside the minutes that hold its boundaries, because Stripe's summaries are cut at whole
     minutes and must show each period by itself; not older than Stripe takes at ``now``.
     """
-    earliest = period.start_at // MINUTE_US * MINUTE_US + MINUTE_US
-    latest = period.end_at // MINUTE_US * MINUTE_US - 1
-    earliest = max(earliest, now - STRIPE_AGE_MAX_US + AGE_MARGIN_US)
-    if earliest > latest:
+    span = timestamp_span(period, now - STRIPE_AGE_MAX_US + AGE_MARGIN_US)
+    if span is None:
         return None
-    at = min(max(as_of - 1, earliest), latest)
-    return -(-at // 1_000_000) if at == earliest else at // 1_000_000
+    earliest, latest = span
+    return min(max((as_of - 1) // SECOND_US, earliest), latest)
 
 
-def park_reason(period: Period, now: int) -> ParkReason | None:
+def timestamp_span(period: Period, oldest: int) -> tuple[int, int] | None:
+    """Return the first and the last Unix second that a report of the period may carry.
+
+    Outside the minutes that hold the period's boundaries, and not before ``oldest``.
+    """
+    start_at = period.start_at // MINUTE_US * MINUTE_US + MINUTE_US
+    earliest = -(-max(start_at, oldest) // SECOND_US)
+    latest = period.end_at // MINUTE_US * MINUTE_US // SECOND_US - 1
+    return (earliest, latest) if earliest <= latest else None
+
+
+def grace_us(way: ReportWay) -> int:
+    """Return how long after a period's end Stripe still bills its usage."""
+    return 0 if way is ReportWay.USAGE_RECORDS else CLOSED_PERIOD_GRACE_US
+
+
+def park_reason(
+    period: Period, now: int, way: ReportWay = ReportWay.METER_EVENTS
+) -> ParkReason | None:
     """Return why usage of the period can no longer be billed through Stripe at ``now``, if so."""
     if period.end_at <= now - STRIPE_AGE_MAX_US + AGE_MARGIN_US:
         return ParkReason.TOO_OLD
-    if period.end_at + CLOSED_PERIOD_GRACE_US <= now:
+    if period.end_at + grace_us(way) <= now:
         return ParkReason.PERIOD_CLOSED
     return None
 

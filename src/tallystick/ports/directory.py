@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tallystick.domain.meters import MeterSet
     from tallystick.domain.prices import Price
     from tallystick.domain.subscriptions import CustomerLink, SubscriptionItem
+    from tallystick.domain.usage_records import RecordAggregation
 
 
 class Account(NamedTuple):
@@ -96,6 +97,14 @@ class CatalogStore(Protocol):
 
     def current_prices(self) -> dict[str, str]:
         """Return Stripe's price id by lookup key, newest versions only."""
+        ...
+
+
+class RecordPrices(Protocol):
+    """Legacy prices, which are billed from usage records."""
+
+    def record_aggregations(self, meter_key: str) -> dict[str, RecordAggregation]:
+        """Return how Stripe adds up usage records, by the legacy prices that bill the meter."""
         ...
 
 

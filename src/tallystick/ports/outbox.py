@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from tallystick.domain.reports import Step
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
@@ -31,22 +33,50 @@ class Reported(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A report leased to one worker; ``token`` proves it and is refused once another took over."""
+    """A report leased to one worker, as it was before; ``token`` proves the lease.
+
+    The token is refused once another worker took over.
+    """
 
     report: UsageReport
     token: int
 
 
 class Settlement(NamedTuple):
-    """What an attempt led to; for a pending report ``retry_at`` says when to try again.
+    """What an attempt led to.
 
-    ``maybe_taken`` stays set while an attempt's outcome is unknown.
+    ``wake_at`` is when to try a pending report again, or to look whether Stripe counted a delivered
+    one. ``maybe_taken`` stays set while an attempt's outcome is unknown; without it the next
+    attempt counts as the first.
     """
 
     state: ReportState
     reason: str | None = None
-    retry_at: int | None = None
+    wake_at: int | None = None
     maybe_taken: bool = False
+    step: Step = Step.SEND
+
+
+class Outcome(NamedTuple):
+    """A claim and what it led to."""
+
+    claim: Claim
+    settlement: Settlement
+
+
+class Depth(NamedTuple):
+    """How much is on its way.
+
+    ``pending`` and ``unverified`` count reports; ``oldest_at`` is when the oldest pending one was
+    planned, ``closes_at`` when the first of them is too late, ``unverified_since`` when the oldest
+    was delivered that Stripe's totals did not confirm yet.
+    """
+
+    pending: int
+    oldest_at: int | None
+    closes_at: int | None
+    unverified: int
+    unverified_since: int | None
 
 
 class ReportBook(Protocol):
@@ -56,18 +86,21 @@ class ReportBook(Protocol):
         """Mark what the next stored events touch as due; return how many events were looked at."""
         ...
 
-    def due(self, after: Due | None, limit: int) -> list[Due]:
-        """Return what is due, in order of customer and meter, from beyond ``after``."""
+    def due(self, after: Due | None, now: int | None, limit: int) -> list[Due]:
+        """Return what is due, in order of customer and meter, from beyond ``after``.
+
+        What waits for its batch is left out before its time, or taken too if ``now`` is None.
+        """
         ...
 
     def reported(self, customer: str, meter_key: str, period: Period) -> Reported:
-        """Return what the reports of the period add up to."""
+        """Return what the reports of the period add up to, those left out that were replaced."""
         ...
 
     def record(
-        self, due: Due, reports: Sequence[PlannedReport], now: int, *, still_due: bool
+        self, due: Due, reports: Sequence[PlannedReport], now: int, *, due_again_at: int | None
     ) -> bool:
-        """Write planned reports to the outbox and say whether more of this will be due.
+        """Write planned reports to the outbox and say when more of this will be due, if so.
 
         All or nothing. False if another process planned the same sequence first: nothing was
         written then. It stays due too where more events were noticed since ``due`` was read.
@@ -78,6 +111,10 @@ class ReportBook(Protocol):
         """Return reports, all or one customer's, oldest first."""
         ...
 
+    def of_period(self, customer: str, meter_key: str, period: Period) -> list[UsageReport]:
+        """Return the reports of one customer, meter and billing period, by sequence."""
+        ...
+
 
 class Outbox(Protocol):
     """Reports on their way to Stripe."""
@@ -85,23 +122,104 @@ class Outbox(Protocol):
     def claim(self, now: int, lease_us: int, limit: int) -> list[Claim]:
         """Lease the next reports that may be tried, one at most per customer and meter.
 
-        The attempt is counted, and the time of the first one kept, before this returns: whatever
+        What Stripe stops billing first comes first; among equals, who has waited longest. The
+        attempt is counted, and the time of the first one kept, before this returns: whatever
         happens next, the report is known to have been tried.
         """
         ...
 
-    def settle(self, claim: Claim, settlement: Settlement, now: int) -> None:
-        """Write the outcome of an attempt and end the lease.
+    def settle(self, outcomes: Sequence[Outcome], now: int) -> list[Claim]:
+        """Write outcomes, all in one transaction, and end the leases.
 
-        Raises:
-            LeaseLost: the lease ran out and another worker has the report.
+        Returns the claims whose lease was lost: another worker has the report, and nothing was
+        written for these.
         """
         ...
 
     def next_attempt_at(self) -> int | None:
-        """Return when the next pending report may be tried, or None if none is pending."""
+        """Return when the next pending report may be tried, or None if none is pending.
+
+        0 if one may be tried already.
+        """
         ...
 
     def counts(self) -> dict[str, int]:
         """Return how many reports are in each state."""
+        ...
+
+    def depth(self) -> Depth:
+        """Return how much waits, and since when."""
+        ...
+
+
+class Confirmations(Protocol):
+    """Delivered reports that Stripe's totals have not confirmed yet."""
+
+    def next_unverified(self, now: int) -> UsageReport | None:
+        """Return a delivered report whose period is to be looked at now, if there is one."""
+        ...
+
+    def verify(self, reports: Sequence[UsageReport], now: int) -> None:
+        """Write down that Stripe counts the reports."""
+        ...
+
+    def look_again(self, reports: Sequence[UsageReport], at: int) -> None:
+        """Put off the reports until then."""
+        ...
+
+    def reject(self, identifier: str, reason: str, now: int) -> bool:
+        """Mark a report dead that Stripe took and did not count; False if there is no such one.
+
+        A report that is dead or replaced already is left as it is. A pending one may be rejected:
+        its answer was lost, and Stripe's later word is the outcome.
+        """
+        ...
+
+
+class StuckFilter(NamedTuple):
+    """Which stuck reports are meant; a field that is None does not restrict."""
+
+    state: ReportState | None = None
+    customer: str | None = None
+    meter_key: str | None = None
+    reason: str | None = None
+    """How the reason begins."""
+
+
+class Decision(NamedTuple):
+    """What a person decided about a stuck report, for the record."""
+
+    actor: str
+    reason: str
+    at: int
+
+
+class StuckReports(Protocol):
+    """Reports that only a person, or a policy, moves on: dead, unresolved and parked ones."""
+
+    def find(self, chosen: StuckFilter, after_id: int, limit: int) -> list[UsageReport]:
+        """Return stuck reports in the order of their ids, from beyond ``after_id``."""
+        ...
+
+    def count(self, chosen: StuckFilter) -> int:
+        """Return how many there are."""
+        ...
+
+    def get(self, report_id: int) -> UsageReport | None:
+        """Return a report in whatever state."""
+        ...
+
+    def replace(self, report: UsageReport, planned: PlannedReport, decision: Decision) -> bool:
+        """Put a new report in the place of a stuck one.
+
+        All or nothing. False if it is stuck no more, or the sequence is taken by now.
+        """
+        ...
+
+    def close(self, report: UsageReport, state: ReportState, decision: Decision) -> bool:
+        """End a stuck report as delivered or waived; False if it is stuck no more."""
+        ...
+
+    def decisions(self, report_id: int) -> list[tuple[str, Decision]]:
+        """Return what was decided about a report, oldest first, each with the action's name."""
         ...

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tallystick.domain.catalog_state import CatalogState
     from tallystick.domain.meters import Meter
     from tallystick.domain.periods import Period
+    from tallystick.domain.reports import UsageReport
     from tallystick.domain.subscriptions import SubscriptionItem
     from tallystick.ports.directory import Account
 
@@ -37,6 +38,8 @@ class AttemptResult(StrEnum):
     """429: not taken; send less."""
     REFUSED = "refused"
     """A permanent error: Stripe will not count it."""
+    TOO_LATE = "too_late"
+    """Refused because its timestamp or its period is past what Stripe takes: late usage."""
 
 
 class Attempt(NamedTuple):
@@ -47,18 +50,10 @@ class Attempt(NamedTuple):
     message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MeterEvent:
-    """What Stripe is told: the quantity of one report.
+class Dispatch(NamedTuple):
+    """One report on its way. ``request_key`` is the Idempotency-Key where it goes alone."""
 
-    ``timestamp`` is Unix seconds. ``request_key`` is the Idempotency-Key.
-    """
-
-    event_name: str
-    stripe_customer_id: str
-    quantity: Decimal
-    timestamp: int
-    identifier: str
+    report: UsageReport
     request_key: str
 
 
@@ -92,10 +87,16 @@ class Invoice:
 
 
 class UsageSink(Protocol):
-    """Where reports go."""
+    """One way to tell Stripe."""
 
-    def send(self, event: MeterEvent) -> Attempt:
-        """Tell Stripe once. Never raises for what Stripe or the network answers."""
+    batch_max: int
+    """How many reports one request carries."""
+
+    def send(self, dispatches: Sequence[Dispatch]) -> list[Attempt]:
+        """Tell Stripe once, of at most ``batch_max`` reports; return the attempts in their order.
+
+        Never raises for what Stripe or the network answers.
+        """
         ...
 
 
@@ -136,6 +137,15 @@ class SummaryReader(Protocol):
 
         Raises:
             StripeUnreachable, StripeRefused
+        """
+        ...
+
+    def recorded(self, stripe_item_id: str, period: Period) -> Decimal:
+        """Return Stripe's figure of a legacy item's usage records in a billing period of it.
+
+        Raises:
+            StripeUnreachable: or Stripe does not show that period.
+            StripeRefused
         """
         ...
 

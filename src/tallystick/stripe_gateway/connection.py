@@ -12,7 +12,9 @@ from tallystick.stripe_gateway.pace import (
     BASIC_PER_SECOND_LIVE,
     BASIC_PER_SECOND_TEST,
     METER_EVENTS_PER_SECOND_LIVE,
+    STREAM_REQUESTS_PER_SECOND_LIVE,
     Pace,
+    start_under,
 )
 from tallystick.stripe_gateway.versions import API_VERSION
 
@@ -37,24 +39,30 @@ class StripeConnection:
 
     def __init__(self, api_key: str, api_base: str | None, rate: int | None, clock: Clock) -> None:
         self.livemode = not api_key.startswith(("sk_test_", "rk_test_"))
-        addresses: BaseAddresses = {}
+        self.clock = clock
+        self._addresses: BaseAddresses = {}
         if api_base:
             base = api_base.rstrip("/")
-            addresses = {"api": base, "files": base, "connect": base, "meter_events": base}
-        self.client = stripe.StripeClient(
-            api_key,
+            self._addresses = {"api": base, "files": base, "connect": base, "meter_events": base}
+        self.client = self.client_of(api_key)
+        basic = BASIC_PER_SECOND_LIVE if self.livemode else BASIC_PER_SECOND_TEST
+        self.pace = Pace(rate or start_under(basic), clock)
+        self.meter_event_pace = self.stream_pace = self.pace
+        if self.livemode and rate is None:
+            self.meter_event_pace = Pace(start_under(METER_EVENTS_PER_SECOND_LIVE), clock)
+            self.stream_pace = Pace(start_under(STREAM_REQUESTS_PER_SECOND_LIVE), clock)
+
+    def client_of(self, key: str) -> stripe.StripeClient:
+        """Return a client with another key: the stream wants one for the token of each session."""
+        return stripe.StripeClient(
+            key,
             stripe_version=API_VERSION,
-            base_addresses=addresses,
+            base_addresses=self._addresses,
             max_network_retries=0,
             http_client=stripe.RequestsClient(
                 timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
             ),
         )
-        basic = BASIC_PER_SECOND_LIVE if self.livemode else BASIC_PER_SECOND_TEST
-        self.pace = Pace(rate or basic, clock)
-        self.meter_event_pace = self.pace
-        if self.livemode and rate is None:
-            self.meter_event_pace = Pace(METER_EVENTS_PER_SECOND_LIVE, clock)
 
     @contextmanager
     def call(self) -> Iterator[stripe.StripeClient]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tallystick.domain.instants import MINUTE_US, from_seconds, to_seconds
 from tallystick.domain.periods import Period
 from tallystick.domain.quantity import add_all
 from tallystick.domain.subscriptions import SubscriptionItem
 from tallystick.ports.directory import Account
+from tallystick.ports.errors import StripeUnreachable
 from tallystick.ports.stripe import Invoice, InvoiceLine
+from tallystick.stripe_gateway.versions import USAGE_RECORDS_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,6 +100,30 @@ class SummaryReader:
             )
         # the SDK gives a float; its shortest spelling is the number that Stripe wrote
         return add_all(Decimal(str(row.aggregated_value)) for row in page.auto_paging_iter())
+
+    def recorded(self, stripe_item_id: str, period: Period) -> Decimal:
+        """Return Stripe's figure of a legacy item's usage records in a billing period of it.
+
+        The summary of an invoiced period names it; the one without an invoice is the current one's.
+        """
+        with self._connection.call() as client:
+            answer = client.raw_request(
+                "get",
+                f"/v1/subscription_items/{stripe_item_id}/usage_record_summaries",
+                limit=PAGE_MAX,
+                stripe_version=USAGE_RECORDS_VERSION,
+            )
+            page: Any = client.deserialize(answer, api_mode="V1")
+        current = None
+        middle = to_seconds((period.start_at + period.end_at) // 2)
+        for row in page.data:
+            if row.invoice is None:
+                current = row
+            elif (row.period.start or 0) <= middle < (row.period.end or 0):
+                return Decimal(row.total_usage)
+        if current is None:
+            raise StripeUnreachable(f"Stripe shows no usage of {stripe_item_id} in {period}")
+        return Decimal(current.total_usage)
 
 
 class InvoiceReader:

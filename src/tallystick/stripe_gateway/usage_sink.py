@@ -1,4 +1,4 @@
-"""Reports to Stripe as v1 meter events."""
+"""Reports to Stripe as v1 meter events, and as legacy usage records: one a call."""
 
 from __future__ import annotations
 
@@ -8,59 +8,82 @@ import stripe
 
 from tallystick.domain.quantity import plain
 from tallystick.ports.stripe import Attempt, AttemptResult
-from tallystick.stripe_gateway.connection import is_passing
+from tallystick.stripe_gateway.attempts import attempt_of
+from tallystick.stripe_gateway.versions import USAGE_RECORDS_VERSION
 
 if TYPE_CHECKING:
-    from tallystick.ports.stripe import MeterEvent
+    from collections.abc import Sequence
+
+    from tallystick.ports.stripe import Dispatch
     from tallystick.stripe_gateway.connection import StripeConnection
 
 CUSTOMER_KEY = "stripe_customer_id"
 VALUE_KEY = "value"
 """Stripe's default payload keys of a meter; ours are created with them."""
 
-_ALREADY_EXISTS = "An event already exists with identifier"
-"""How Stripe's 400 for a known identifier begins; it has no code (seen by users of the API)."""
-
 
 class MeterEventSink:
-    """``UsageSink`` over ``POST /v1/billing/meter_events``: one event a call."""
+    """``UsageSink`` over ``POST /v1/billing/meter_events``."""
+
+    batch_max = 1
 
     def __init__(self, connection: StripeConnection) -> None:
         self._connection = connection
 
-    def send(self, event: MeterEvent) -> Attempt:
+    def send(self, dispatches: Sequence[Dispatch]) -> list[Attempt]:
         """Tell Stripe once. Never raises for what Stripe or the network answers."""
+        return [self._send(dispatch) for dispatch in dispatches]
+
+    def _send(self, dispatch: Dispatch) -> Attempt:
+        report = dispatch.report
         self._connection.meter_event_pace.take()
         try:
             self._connection.client.v1.billing.meter_events.create(
                 {
-                    "event_name": event.event_name,
+                    "event_name": report.meter_key,
                     "payload": {
-                        CUSTOMER_KEY: event.stripe_customer_id,
-                        VALUE_KEY: plain(event.quantity),
+                        CUSTOMER_KEY: report.stripe_customer_id,
+                        VALUE_KEY: plain(report.quantity),
                     },
-                    "identifier": event.identifier,
-                    "timestamp": event.timestamp,
+                    "identifier": report.identifier,
+                    "timestamp": report.timestamp,
                 },
-                {"idempotency_key": event.request_key},
+                {"idempotency_key": dispatch.request_key},
             )
         except stripe.StripeError as error:
-            return self._attempt(error)
+            return attempt_of(error, self._connection.meter_event_pace)
         return Attempt(AttemptResult.TAKEN)
 
-    def _attempt(self, error: stripe.StripeError) -> Attempt:
-        message = error.user_message
-        if isinstance(error, stripe.RateLimitError):
-            self._connection.meter_event_pace.slow_down()
-            return Attempt(AttemptResult.SLOW_DOWN, error.code, message)
-        if message and message.startswith(_ALREADY_EXISTS):
-            return Attempt(AttemptResult.KNOWN, error.code, message)
-        if error.http_status is None:
-            return Attempt(AttemptResult.UNKNOWN, error.code, message)
-        if is_passing(error):
-            return Attempt(AttemptResult.FAILED, error.code, message)
-        if isinstance(error, stripe.IdempotencyError | stripe.AuthenticationError):
-            # a key that is wrong or was revoked says nothing about the report; nor does a request
-            # key whose first use is remembered with other parameters
-            return Attempt(AttemptResult.FAILED, error.code, message)
-        return Attempt(AttemptResult.REFUSED, error.code, message)
+
+class UsageRecordSink:
+    """``UsageSink`` over ``POST /v1/subscription_items/ITEM/usage_records`` with ``action=set``.
+
+    Its API version is the last one that has usage records. A repeat overwrites itself.
+    """
+
+    batch_max = 1
+
+    def __init__(self, connection: StripeConnection) -> None:
+        self._connection = connection
+
+    def send(self, dispatches: Sequence[Dispatch]) -> list[Attempt]:
+        """Tell Stripe once. Never raises for what Stripe or the network answers."""
+        return [self._send(dispatch) for dispatch in dispatches]
+
+    def _send(self, dispatch: Dispatch) -> Attempt:
+        report = dispatch.report
+        assert report.level is not None  # every usage record has one
+        self._connection.pace.take()
+        try:
+            self._connection.client.raw_request(
+                "post",
+                f"/v1/subscription_items/{report.stripe_item_id}/usage_records",
+                quantity=int(report.level),
+                timestamp=report.timestamp,
+                action="set",
+                stripe_version=USAGE_RECORDS_VERSION,
+                idempotency_key=dispatch.request_key,
+            )
+        except stripe.StripeError as error:
+            return attempt_of(error, self._connection.pace)
+        return Attempt(AttemptResult.TAKEN)

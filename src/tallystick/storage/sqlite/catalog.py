@@ -13,6 +13,7 @@ from tallystick.domain.meters import Aggregation, Meter, MeterSet
 from tallystick.domain.periods import hour_of
 from tallystick.domain.prices import Price, price_from_stripe
 from tallystick.domain.quantity import plain
+from tallystick.domain.usage_records import RecordAggregation
 from tallystick.storage.sqlite.statements import statements
 
 if TYPE_CHECKING:
@@ -98,6 +99,12 @@ class SqliteCatalogStore:
         with self._database.read() as connection:
             return dict(connection.execute(_SQL["current_prices"]).fetchall())
 
+    def record_aggregations(self, meter_key: str) -> dict[str, RecordAggregation]:
+        """Return how Stripe adds up usage records, by the legacy prices that bill the meter."""
+        with self._database.read() as connection:
+            rows = connection.execute(_SQL["record_aggregations"], (meter_key,)).fetchall()
+        return {price_id: RecordAggregation(how) for price_id, how in rows}
+
 
 def _plain_text(value: object) -> str:
     """Return a decimal as it would be written by hand: JSON has no exact numbers of its own."""
@@ -155,7 +162,7 @@ def _keep_prices(
                     product.key,
                     product.name,
                     product.unit_label,
-                    price.meter_key,
+                    price.meter_key or price.records_meter_key,
                     json.dumps(definition_of(price.price, price.aggregate_usage)),
                     now,
                 ),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from tallystick.domain.periods import Period
 from tallystick.domain.quantity import add_all, plain
-from tallystick.domain.reports import ReportState, UsageReport
-from tallystick.ports.errors import LeaseLost
-from tallystick.ports.outbox import Claim, Due, Reported
+from tallystick.domain.reports import ReportState, ReportWay, Step, UsageReport
+from tallystick.domain.usage_records import RecordAggregation
+from tallystick.ports.outbox import Claim, Depth, Due, Reported
 from tallystick.storage.sqlite.statements import statements
 
 if TYPE_CHECKING:
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tallystick.domain.reports import PlannedReport
-    from tallystick.ports.outbox import Settlement
+    from tallystick.ports.outbox import Outcome
     from tallystick.storage.sqlite.database import SqliteDatabase
 
 _SQL = statements("outbox")
+
+WAKE_BATCH = 256
+"""Reports that wake up with one claim: bounds how long a claim takes after an outage."""
 
 
 class SqliteReportBook:
@@ -33,14 +36,16 @@ class SqliteReportBook:
         """Mark what the next stored events touch as due; return how many were looked at."""
         return self._database.write(lambda connection: _notice(connection, limit)).result()
 
-    def due(self, after: Due | None, limit: int) -> list[Due]:
+    def due(self, after: Due | None, now: int | None, limit: int) -> list[Due]:
         """Return what is due, in order of customer and meter, from beyond ``after``."""
+        parameters = {
+            "customer": after.customer if after else "",
+            "meter_key": after.meter_key if after else "",
+            "now": now,
+            "limit": limit,
+        }
         with self._database.read() as connection:
-            rows = connection.execute(
-                _SQL["due"],
-                (after.customer if after else "", after.meter_key if after else "", limit),
-            )
-            return [Due(*row) for row in rows]
+            return [Due(*row) for row in connection.execute(_SQL["due"], parameters)]
 
     def reported(self, customer: str, meter_key: str, period: Period) -> Reported:
         """Return what the reports of the period add up to."""
@@ -54,17 +59,25 @@ class SqliteReportBook:
         )
 
     def record(
-        self, due: Due, reports: Sequence[PlannedReport], now: int, *, still_due: bool
+        self, due: Due, reports: Sequence[PlannedReport], now: int, *, due_again_at: int | None
     ) -> bool:
-        """Write planned reports to the outbox and say whether more of this will be due."""
+        """Write planned reports to the outbox and say when more of this will be due, if so."""
         return self._database.write(
-            lambda connection: _record(connection, due, reports, now, still_due=still_due)
+            lambda connection: _record(connection, due, reports, now, due_again_at=due_again_at)
         ).result()
 
     def reports(self, customer: str | None = None) -> list[UsageReport]:
         """Return reports, all or one customer's, oldest first."""
         with self._database.read() as connection:
             rows = connection.execute(_SQL["all_reports"], {"customer": customer})
+            return [stored_report(row) for row in rows]
+
+    def of_period(self, customer: str, meter_key: str, period: Period) -> list[UsageReport]:
+        """Return the reports of one customer, meter and billing period, by sequence."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                _SQL["reports_of_period"], (customer, meter_key, period.start_at)
+            )
             return [stored_report(row) for row in rows]
 
 
@@ -80,22 +93,13 @@ class SqliteOutbox:
             lambda connection: _claim(connection, now, now + lease_us, limit)
         ).result()
 
-    def settle(self, claim: Claim, settlement: Settlement, now: int) -> None:
-        """Write the outcome of an attempt and end the lease."""
-        parameters = {
-            "id": claim.report.id,
-            "token": claim.token,
-            "state": settlement.state,
-            "maybe_taken": settlement.maybe_taken,
-            "reason": settlement.reason,
-            "retry_at": settlement.retry_at,
-            "now": now,
-        }
-        changed = self._database.write(
-            lambda connection: connection.execute(_SQL["settle"], parameters).rowcount
+    def settle(self, outcomes: Sequence[Outcome], now: int) -> list[Claim]:
+        """Write outcomes, all in one transaction, and return the claims whose lease was lost."""
+        return self._database.write(
+            lambda connection: [
+                outcome.claim for outcome in outcomes if not _settle(connection, outcome, now)
+            ]
         ).result()
-        if not changed:
-            raise LeaseLost(f"report {claim.report.identifier} was taken over by another worker")
 
     def next_attempt_at(self) -> int | None:
         """Return when the next pending report may be tried, or None if none is pending."""
@@ -107,6 +111,13 @@ class SqliteOutbox:
         """Return how many reports are in each state."""
         with self._database.read() as connection:
             return dict(connection.execute(_SQL["counts"]).fetchall())
+
+    def depth(self) -> Depth:
+        """Return how much waits, and since when."""
+        with self._database.read() as connection:
+            pending = connection.execute(_SQL["pending_depth"]).fetchone()
+            unverified = connection.execute(_SQL["unverified_depth"]).fetchone()
+        return Depth(*pending, *unverified)
 
 
 def _notice(connection: sqlite3.Connection, limit: int) -> int:
@@ -126,57 +137,89 @@ def _record(
     reports: Sequence[PlannedReport],
     now: int,
     *,
-    still_due: bool,
+    due_again_at: int | None,
 ) -> bool:
     for report in reports:
-        if not _add(connection, report, now):
+        if add_report(connection, report, now) is None:
             return False
-    if not still_due:
+    if due_again_at is None:
         connection.execute(_SQL["clear_due"], due)
+    else:
+        connection.execute(_SQL["sleep_due"], (due_again_at, due.customer, due.meter_key))
     return True
 
 
-def _add(connection: sqlite3.Connection, report: PlannedReport, now: int) -> bool:
-    """Add one report unless its place in the sequence is taken or was left behind."""
+def add_report(connection: sqlite3.Connection, report: PlannedReport, now: int) -> int | None:
+    """Add one report; return its id, or None if its place in the sequence is not the next."""
     key = (report.customer, report.meter_key, report.period.start_at)
     (expected,) = connection.execute(_SQL["next_sequence"], key).fetchone()
     if report.sequence != expected:
-        return False
-    connection.execute(
-        _SQL["add_report"],
-        (
-            report.customer,
-            report.stripe_customer_id,
-            report.meter_key,
-            report.period.start_at,
-            report.period.end_at,
-            report.window.start_at,
-            report.window.end_at,
-            report.sequence,
-            plain(report.quantity),
-            report.timestamp,
-            report.identifier,
-            report.state,
-            report.reason,
-            now,
-            now,
-        ),
-    )
-    return True
+        return None
+    parameters = {
+        "customer": report.customer,
+        "stripe_customer_id": report.stripe_customer_id,
+        "meter_key": report.meter_key,
+        "period_start_at": report.period.start_at,
+        "period_end_at": report.period.end_at,
+        "window_start_at": report.window.start_at,
+        "window_end_at": report.window.end_at,
+        "sequence": report.sequence,
+        "quantity": plain(report.quantity),
+        "timestamp": report.timestamp,
+        "identifier": report.identifier,
+        "state": report.state,
+        "reason": report.reason,
+        "way": report.way,
+        "stripe_item_id": report.stripe_item_id,
+        "level": None if report.level is None else plain(report.level),
+        "record_aggregation": report.record_aggregation,
+        "closes_at": report.closes_at,
+        "now": now,
+    }
+    return connection.execute(_SQL["add_report"], parameters).lastrowid
 
 
 def _claim(connection: sqlite3.Connection, now: int, lease_until: int, limit: int) -> list[Claim]:
-    rows = connection.execute(_SQL["claimable"], {"now": now, "limit": limit}).fetchall()
-    claims = []
-    for *row, last_token in rows:
-        report = stored_report(tuple(row))
-        token = last_token + 1
-        connection.execute(
-            _SQL["lease"],
-            {"id": report.id, "token": token, "lease_until": lease_until, "now": now},
-        )
-        claims.append(Claim(report, token))
+    connection.execute(_SQL["wake"], {"now": now, "limit": WAKE_BATCH})
+    rows = connection.execute(_SQL["claimable"], {"limit": limit}).fetchall()
+    claims = [Claim(stored_report(row[:-1]), row[-1] + 1) for row in rows]
+    connection.executemany(
+        _SQL["lease"],
+        [
+            {"id": claim.report.id, "token": claim.token, "lease_until": lease_until, "now": now}
+            for claim in claims
+        ],
+    )
     return claims
+
+
+def _settle(connection: sqlite3.Connection, outcome: Outcome, now: int) -> bool:
+    (report, token), settlement = outcome
+    parameters = {
+        "id": report.id,
+        "token": token,
+        "state": settlement.state,
+        "maybe_taken": settlement.maybe_taken,
+        "reason": settlement.reason,
+        "step": settlement.step,
+        "wake_at": settlement.wake_at,
+        "now": now,
+    }
+    if not connection.execute(_SQL["settle"], parameters).rowcount:
+        return False
+    if settlement.state is not ReportState.PENDING:
+        let_next_go(connection, report.stripe_customer_id, report.meter_key, now)
+    return True
+
+
+def let_next_go(
+    connection: sqlite3.Connection, stripe_customer_id: str, meter_key: str, now: int
+) -> None:
+    """Put the oldest report that queues for the customer and meter at the head of its lane."""
+    connection.execute(
+        _SQL["next_in_lane"],
+        {"stripe_customer_id": stripe_customer_id, "meter_key": meter_key, "now": now},
+    )
 
 
 def stored_report(row: tuple[Any, ...]) -> UsageReport:
@@ -199,6 +242,15 @@ def stored_report(row: tuple[Any, ...]) -> UsageReport:
         attempts,
         maybe_taken,
         first_attempt_at,
+        way,
+        stripe_item_id,
+        level,
+        record_aggregation,
+        closes_at,
+        step,
+        planned_at,
+        settled_at,
+        verified_at,
     ) = row
     return UsageReport(
         id=id_,
@@ -216,4 +268,15 @@ def stored_report(row: tuple[Any, ...]) -> UsageReport:
         attempts=attempts,
         maybe_taken=bool(maybe_taken),
         first_attempt_at=first_attempt_at,
+        way=ReportWay(way),
+        stripe_item_id=stripe_item_id,
+        level=None if level is None else Decimal(level),
+        record_aggregation=(
+            None if record_aggregation is None else RecordAggregation(record_aggregation)
+        ),
+        closes_at=closes_at,
+        step=Step(step),
+        planned_at=planned_at,
+        settled_at=settled_at,
+        verified_at=verified_at,
     )

@@ -54,3 +54,8 @@ SELECT key, stripe_meter_id FROM meters;
 
 -- name: price
 SELECT key, product_name, unit_label, definition FROM prices WHERE stripe_price_id = ?;
+
+-- name: record_aggregations
+-- The legacy prices that a meter's usage is recorded for: they say how records are added up.
+SELECT stripe_price_id, json_extract(definition, '$.recurring.aggregate_usage') FROM prices
+WHERE meter_key = ? AND json_extract(definition, '$.recurring.aggregate_usage') IS NOT NULL;

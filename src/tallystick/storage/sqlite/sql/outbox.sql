@@ -3,6 +3,7 @@ SELECT noticed_seq FROM installation;
 
 -- name: mark_due
 -- Marks what the events of (after, upto] touch. On SQLite seq is in commit order: one writer.
+-- A row that sleeps until its batch sleeps on.
 INSERT INTO report_due (customer, meter_key, mark)
 SELECT DISTINCT usage_events.customer, meters.key, installation.due_mark
 FROM installation CROSS JOIN usage_events JOIN meters ON meters.event_type = usage_events.type
@@ -17,13 +18,18 @@ SELECT COALESCE(MAX(seq), 0) FROM usage_events;
 
 -- name: due
 SELECT customer, meter_key, mark FROM report_due
-WHERE (customer, meter_key) > (?, ?) ORDER BY customer, meter_key LIMIT ?;
+WHERE (customer, meter_key) > (:customer, :meter_key) AND (:now IS NULL OR not_before <= :now)
+ORDER BY customer, meter_key LIMIT :limit;
 
 -- name: clear_due
 DELETE FROM report_due WHERE customer = ? AND meter_key = ? AND mark = ?;
 
+-- name: sleep_due
+-- Whatever was noticed meanwhile: it belongs to the next batch too.
+UPDATE report_due SET not_before = ? WHERE customer = ? AND meter_key = ?;
+
 -- name: reported
-SELECT quantity, sequence FROM usage_reports
+SELECT CASE state WHEN 'replaced' THEN '0' ELSE quantity END, sequence FROM usage_reports
 WHERE customer = ? AND meter_key = ? AND period_start_at = ?;
 
 -- name: next_sequence
@@ -31,47 +37,88 @@ SELECT COALESCE(MAX(sequence) + 1, 0) FROM usage_reports
 WHERE customer = ? AND meter_key = ? AND period_start_at = ?;
 
 -- name: add_report
+-- A pending report is ready if its lane is empty, else it queues behind the others.
 INSERT INTO usage_reports (
     customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
-    window_end_at, sequence, quantity, timestamp, identifier, state, reason, planned_at,
-    next_attempt_at
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    window_end_at, sequence, quantity, timestamp, identifier, state, reason, way, stripe_item_id,
+    level, record_aggregation, closes_at, planned_at, wake_at, stage
+) VALUES (
+    :customer, :stripe_customer_id, :meter_key, :period_start_at, :period_end_at, :window_start_at,
+    :window_end_at, :sequence, :quantity, :timestamp, :identifier, :state, :reason, :way,
+    :stripe_item_id, :level, :record_aggregation, :closes_at, :now, :now,
+    CASE
+        WHEN :state <> 'pending' THEN 'settled'
+        WHEN EXISTS (
+            SELECT 1 FROM usage_reports WHERE state = 'pending'
+                AND stripe_customer_id = :stripe_customer_id AND meter_key = :meter_key
+        ) THEN 'queued'
+        ELSE 'ready'
+    END
+);
 
 -- name: all_reports
 SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
     window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,
-    first_attempt_at
+    first_attempt_at, way, stripe_item_id, level, record_aggregation, closes_at, step, planned_at,
+    settled_at, verified_at
 FROM usage_reports WHERE :customer IS NULL OR customer = :customer ORDER BY id;
 
--- name: claimable
--- The oldest pending report of each customer and meter, if it may be tried now.
+-- name: reports_of_period
 SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
     window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,
-    first_attempt_at, lease_token
-FROM usage_reports AS report
-WHERE state = 'pending' AND next_attempt_at <= :now AND lease_until <= :now
-    AND NOT EXISTS (
-        SELECT 1 FROM usage_reports AS earlier
-        WHERE earlier.state = 'pending' AND earlier.stripe_customer_id = report.stripe_customer_id
-            AND earlier.meter_key = report.meter_key AND earlier.id < report.id
-    )
-ORDER BY next_attempt_at LIMIT :limit;
+    first_attempt_at, way, stripe_item_id, level, record_aggregation, closes_at, step, planned_at,
+    settled_at, verified_at
+FROM usage_reports WHERE customer = ? AND meter_key = ? AND period_start_at = ? ORDER BY sequence;
+
+-- name: wake
+-- Whose lease ran out, and whose time has come, is ready again; a few at a time, oldest first.
+UPDATE usage_reports SET stage = 'ready' WHERE id IN (
+    SELECT id FROM usage_reports WHERE stage = 'waiting' AND wake_at <= :now
+    ORDER BY wake_at LIMIT :limit
+);
+
+-- name: claimable
+SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
+    window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,
+    first_attempt_at, way, stripe_item_id, level, record_aggregation, closes_at, step, planned_at,
+    settled_at, verified_at, lease_token
+FROM usage_reports WHERE stage = 'ready' ORDER BY closes_at, wake_at, id LIMIT :limit;
 
 -- name: lease
 -- maybe_taken is set beforehand: if this process dies now, nobody knows what Stripe did.
 UPDATE usage_reports SET
-    maybe_taken = 1, lease_until = :lease_until, lease_token = :token, attempts = attempts + 1,
-    first_attempt_at = COALESCE(first_attempt_at, :now)
+    maybe_taken = 1, stage = 'waiting', wake_at = :lease_until, lease_token = :token,
+    attempts = attempts + 1, first_attempt_at = COALESCE(first_attempt_at, :now)
 WHERE id = :id;
 
 -- name: settle
 UPDATE usage_reports SET
-    state = :state, maybe_taken = :maybe_taken, reason = :reason, next_attempt_at = COALESCE(:retry_at, next_attempt_at),
-    settled_at = CASE WHEN :state = 'pending' THEN NULL ELSE :now END, lease_until = 0
+    state = :state, maybe_taken = :maybe_taken, reason = :reason, step = :step,
+    first_attempt_at = CASE
+        WHEN :state = 'pending' AND NOT :maybe_taken THEN NULL ELSE first_attempt_at END,
+    stage = CASE :state WHEN 'pending' THEN 'waiting' WHEN 'delivered' THEN 'unverified' ELSE 'settled' END,
+    wake_at = COALESCE(:wake_at, :now),
+    settled_at = CASE WHEN :state = 'pending' THEN NULL ELSE :now END
 WHERE id = :id AND lease_token = :token AND state = 'pending';
 
+-- name: next_in_lane
+UPDATE usage_reports SET stage = 'ready', wake_at = :now
+WHERE stage = 'queued' AND id = (
+    SELECT MIN(id) FROM usage_reports WHERE state = 'pending'
+        AND stripe_customer_id = :stripe_customer_id AND meter_key = :meter_key
+);
+
 -- name: next_attempt_at
-SELECT MIN(MAX(next_attempt_at, lease_until)) FROM usage_reports WHERE state = 'pending';
+SELECT CASE
+    WHEN EXISTS (SELECT 1 FROM usage_reports WHERE stage = 'ready') THEN 0
+    ELSE (SELECT MIN(wake_at) FROM usage_reports WHERE stage = 'waiting')
+END;
 
 -- name: counts
 SELECT state, COUNT(*) FROM usage_reports GROUP BY state;
+
+-- name: pending_depth
+SELECT COUNT(*), MIN(planned_at), MIN(closes_at) FROM usage_reports WHERE state = 'pending';
+
+-- name: unverified_depth
+SELECT COUNT(*), MIN(settled_at) FROM usage_reports WHERE stage = 'unverified';

@@ -1,0 +1,73 @@
+"""Which way a customer's usage of a meter goes to Stripe, billing period by billing period."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from tallystick.domain.reports import ReportWay
+
+if TYPE_CHECKING:
+    from tallystick.billing.billing_periods import BillingPeriods
+    from tallystick.domain.periods import Period
+    from tallystick.domain.subscriptions import CustomerLink
+    from tallystick.domain.usage_records import RecordAggregation
+    from tallystick.ports.directory import CustomerDirectory, RecordPrices
+
+
+class UsageRoute(NamedTuple):
+    """One billing period and its way; a legacy item is named, and how its records add up."""
+
+    period: Period
+    way: ReportWay
+    stripe_item_id: str | None = None
+    record_aggregation: RecordAggregation | None = None
+
+
+class Routes(NamedTuple):
+    """Every route that is known, oldest first, at an instant on the customer's clock.
+
+    ``conflict`` is set where the periods of two routes overlap: the usage would be billed twice.
+    """
+
+    now: int
+    routes: tuple[UsageRoute, ...]
+    conflict: bool
+
+
+class UsageRouter:
+    """Tells routes; a price with a meter is reported the way that the settings say."""
+
+    def __init__(
+        self, customers: CustomerDirectory, prices: RecordPrices, meter_way: ReportWay
+    ) -> None:
+        self._customers = customers
+        self._prices = prices
+        self._meter_way = meter_way
+
+    def routes(self, link: CustomerLink, meter_key: str, known: BillingPeriods) -> Routes:
+        """Return the routes of one customer and meter.
+
+        Raises:
+            StripeUnreachable, StripeRefused
+        """
+        now, periods, conflict = known.of_meter(link, meter_key)
+        found = {UsageRoute(period, self._meter_way) for period in periods}
+        aggregations = self._prices.record_aggregations(meter_key)
+        if aggregations:
+            items, _ = self._customers.items(link.stripe_customer_id)
+            found |= {
+                UsageRoute(
+                    item.period,
+                    ReportWay.USAGE_RECORDS,
+                    item.stripe_item_id,
+                    aggregations[item.stripe_price_id],
+                )
+                for item in items
+                if item.stripe_meter_id is None and item.stripe_price_id in aggregations
+            }
+        routes = sorted(found, key=lambda route: (route.period, route.stripe_item_id or ""))
+        overlapping = any(
+            later.period.overlaps(earlier.period) for earlier, later in pairwise(routes)
+        )
+        return Routes(now, tuple(routes), conflict or overlapping)

@@ -1,0 +1,126 @@
+"""Legacy usage records: which record is set to what, so that Stripe's figure is the measured one.
+
+A record is a whole, non-negative number at a second of an item; ``action=set`` overwrites it. Each
+report sets one record, under a second that no later report uses unless it corrects that very
+record: whoever repeats a request changes nothing.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, assert_never
+
+from tallystick.domain.quantity import ZERO, add_all, exact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
+
+class RecordAggregation(StrEnum):
+    """How Stripe makes one figure of an item's records: ``aggregate_usage`` of a legacy price."""
+
+    SUM = "sum"
+    LAST_DURING_PERIOD = "last_during_period"
+    LAST_EVER = "last_ever"
+    MAX = "max"
+
+
+class RecordChange(NamedTuple):
+    """One record to set; ``difference`` is by how much Stripe's figure changes with it."""
+
+    timestamp: int
+    level: Decimal
+    difference: Decimal
+
+
+def figure_of(how: RecordAggregation, records: Mapping[int, Decimal]) -> Decimal:
+    """Return what Stripe makes of records, given by their seconds."""
+    if not records:
+        return ZERO
+    match how:
+        case RecordAggregation.SUM:
+            return add_all(records.values())
+        case RecordAggregation.LAST_DURING_PERIOD | RecordAggregation.LAST_EVER:
+            return records[max(records)]
+        case RecordAggregation.MAX:
+            return max(records.values())
+    assert_never(how)
+
+
+def plan_changes(
+    how: RecordAggregation,
+    measured: Decimal,
+    records: Mapping[int, Decimal],
+    span: tuple[int, int],
+) -> list[RecordChange]:
+    """Return the changes, in order, that bring Stripe's figure to the measured one.
+
+    ``span`` is the first and the last second that a new record may have; the last one is taken if
+    it is free. Nothing is returned where the figure cannot be reached: below zero, not whole, or
+    with no second left.
+    """
+    current = figure_of(how, records)
+    if measured == current or measured < 0 or measured != measured.to_integral_value():
+        return []
+    if how in (RecordAggregation.LAST_DURING_PERIOD, RecordAggregation.LAST_EVER):
+        return _set_last(measured, current, records, span)
+    if measured > current:
+        with exact():
+            rise = measured - current
+        level = rise if how is RecordAggregation.SUM else measured
+        second = _free_second(records, span)
+        return [] if second is None else [RecordChange(second, level, rise)]
+    if how is RecordAggregation.SUM:
+        return _take_back(measured, current, records)
+    return _lower_peaks(measured, current, records)
+
+
+def _free_second(records: Mapping[int, Decimal], span: tuple[int, int]) -> int | None:
+    earliest, latest = span
+    return next((at for at in range(latest, earliest - 1, -1) if at not in records), None)
+
+
+def _set_last(
+    measured: Decimal, current: Decimal, records: Mapping[int, Decimal], span: tuple[int, int]
+) -> list[RecordChange]:
+    """Set a record after all others; where the second is taken, that one: the last counts alone."""
+    earliest, latest = span
+    second = max([latest, *records])
+    if second < earliest:
+        return []
+    with exact():
+        return [RecordChange(second, measured, measured - current)]
+
+
+def _take_back(
+    measured: Decimal, current: Decimal, records: Mapping[int, Decimal]
+) -> list[RecordChange]:
+    """Lower the newest records until the sum has fallen far enough."""
+    changes = []
+    with exact():
+        rest = current - measured
+        for second in sorted(records, reverse=True):
+            cut = min(rest, records[second])
+            if cut:
+                changes.append(RecordChange(second, records[second] - cut, -cut))
+                rest -= cut
+    return changes
+
+
+def _lower_peaks(
+    measured: Decimal, current: Decimal, records: Mapping[int, Decimal]
+) -> list[RecordChange]:
+    """Lower every record above the measured maximum, the highest first."""
+    levels = dict(records)
+    changes = []
+    figure = current
+    for second in sorted(records, key=lambda at: (-records[at], at)):
+        if levels[second] <= measured:
+            break
+        levels[second] = measured
+        lowered = max(levels.values())
+        with exact():
+            changes.append(RecordChange(second, measured, lowered - figure))
+        figure = lowered
+    return changes

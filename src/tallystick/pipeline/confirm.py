@@ -1,0 +1,121 @@
+"""Confirm: delivered is what Stripe took; verified is what Stripe counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from tallystick.domain.instants import HOUR_US
+from tallystick.domain.quantity import add_all, subtract
+from tallystick.domain.reports import ReportState, ReportWay
+from tallystick.domain.resolution import tell_arrived
+from tallystick.domain.usage_records import figure_of
+from tallystick.pipeline.resolve import records_of
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from tallystick.domain.reports import UsageReport
+    from tallystick.ports.clock import Clock
+    from tallystick.ports.directory import CatalogStore
+    from tallystick.ports.outbox import Confirmations, ReportBook
+    from tallystick.ports.stripe import SummaryReader
+
+LOOK_AGAIN_US = HOUR_US
+"""After how long a total is read again that did not have everything yet."""
+
+MISSING_AFTER_US = 6 * HOUR_US
+"""After how long a report that is not in Stripe's total is taken to be lost: Stripe validates in
+seconds, and its totals lag by minutes."""
+
+NOT_COUNTED = "not_counted"
+"""The reason of a report that Stripe took, never counted, and named in no error."""
+
+_UNSURE = (ReportState.PENDING, ReportState.UNRESOLVED)
+
+
+class ConfirmOutcome(StrEnum):
+    """What became of a report that was looked for."""
+
+    VERIFIED = "verified"
+    NOT_YET = "not_yet"
+    """Stripe's total is another one; it is read again later."""
+    REJECTED = "rejected"
+    """Stripe never counted it: it is dead now."""
+
+
+class Confirmer:
+    """Reads Stripe's totals and says which delivered reports are in them."""
+
+    def __init__(
+        self,
+        confirmations: Confirmations,
+        book: ReportBook,
+        catalog: CatalogStore,
+        summaries: SummaryReader,
+        clock: Clock,
+    ) -> None:
+        self._confirmations = confirmations
+        self._book = book
+        self._catalog = catalog
+        self._summaries = summaries
+        self._clock = clock
+
+    def run(self) -> Counter[ConfirmOutcome]:
+        """Look at every period that is due; return how many reports came to what.
+
+        Raises:
+            StripeUnreachable, StripeRefused: what was confirmed until then stays so.
+        """
+        outcomes: Counter[ConfirmOutcome] = Counter()
+        while (found := self._confirmations.next_unverified(self._clock.now())) is not None:
+            outcomes.update(self._look(found))
+        return outcomes
+
+    def _look(self, found: UsageReport) -> Counter[ConfirmOutcome]:
+        now = self._clock.now()
+        siblings = self._book.of_period(found.customer, found.meter_key, found.period)
+        delivered = [one for one in siblings if one.state is ReportState.DELIVERED]
+        waiting = [one for one in delivered if one.verified_at is None]
+        unsure = any(one.state in _UNSURE and one.maybe_taken for one in siblings)
+        ours = self._ours(delivered)
+        theirs = self._theirs(found)
+        if ours == theirs and not unsure:
+            self._confirmations.verify(waiting, now)
+            return Counter({ConfirmOutcome.VERIFIED: len(waiting)})
+        # only what is old may be missing for good; what is younger may just not be shown yet
+        old = {
+            one.id: one.quantity
+            for one in waiting
+            if (one.settled_at or now) + MISSING_AFTER_US <= now
+        }
+        lost = None
+        if not unsure and len(old) == len(waiting) and found.way is not ReportWay.USAGE_RECORDS:
+            lost = tell_arrived(old, subtract(ours, theirs))
+        rejected = [
+            one
+            for one in waiting
+            if lost
+            and one.id in lost
+            and self._confirmations.reject(one.identifier, NOT_COUNTED, now)
+        ]
+        if not rejected:
+            self._confirmations.look_again(waiting, now + LOOK_AGAIN_US)
+            return Counter({ConfirmOutcome.NOT_YET: len(waiting)})
+        return Counter({ConfirmOutcome.REJECTED: len(rejected)})
+
+    def _ours(self, delivered: list[UsageReport]) -> Decimal:
+        how = delivered[0].record_aggregation
+        if how is not None:
+            return figure_of(how, records_of(delivered))
+        return add_all(one.quantity for one in delivered)
+
+    def _theirs(self, found: UsageReport) -> Decimal:
+        if found.stripe_item_id is not None:
+            return self._summaries.recorded(found.stripe_item_id, found.period)
+        return self._summaries.summarized(
+            self._catalog.stripe_meter_ids()[found.meter_key],
+            found.stripe_customer_id,
+            found.period,
+        )

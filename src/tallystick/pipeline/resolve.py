@@ -1,0 +1,144 @@
+"""Resolve before resend: Stripe's own totals say which attempts arrived."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tallystick.domain.instants import MINUTE_US, from_seconds
+from tallystick.domain.periods import Period
+from tallystick.domain.quantity import add_all, plain, subtract
+from tallystick.domain.reports import (
+    ParkReason,
+    ReportState,
+    ReportWay,
+    Step,
+    park_reason,
+)
+from tallystick.domain.resolution import tell_arrived
+from tallystick.domain.usage_records import figure_of
+from tallystick.ports.errors import StripeRefused, StripeUnreachable
+from tallystick.ports.outbox import Settlement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from decimal import Decimal
+
+    from tallystick.domain.reports import UsageReport
+    from tallystick.domain.subscriptions import CustomerLink
+    from tallystick.ports.clock import Clock
+    from tallystick.ports.directory import CatalogStore, CustomerDirectory
+    from tallystick.ports.outbox import ReportBook
+    from tallystick.ports.stripe import SummaryReader
+
+_ON_THE_WAY = (ReportState.PENDING, ReportState.UNRESOLVED)
+
+
+class Resolver:
+    """Tells what became of attempts whose answer was lost, and what is too late to be sent."""
+
+    def __init__(  # noqa: PLR0917 - its collaborators, each needed
+        self,
+        book: ReportBook,
+        catalog: CatalogStore,
+        customers: CustomerDirectory,
+        summaries: SummaryReader,
+        now_of: Callable[[CustomerLink], int],
+        clock: Clock,
+    ) -> None:
+        self._book = book
+        self._catalog = catalog
+        self._customers = customers
+        self._summaries = summaries
+        self._now_of = now_of
+        self._clock = clock
+
+    def too_late(self, report: UsageReport) -> ParkReason | None:
+        """Return why Stripe would not bill the report any more, if so.
+
+        By our clock first; a customer on a test clock is only late when that clock says so.
+        """
+        now = self._clock.now()
+        if now < report.closes_at:
+            return None
+        link = self._customers.find(report.customer)
+        if link is None or link.test_clock_id is None:
+            return park_reason(report.period, now, report.way) or ParkReason.PERIOD_CLOSED
+        try:
+            return park_reason(report.period, self._now_of(link), report.way)
+        except (StripeUnreachable, StripeRefused):
+            return None  # unknown: Stripe will say so itself
+
+    def settle(self, report: UsageReport, retry_at: int) -> Settlement:
+        """Return what becomes of a report whose outcome is unknown.
+
+        Delivered if it arrived; to be sent once more, or parked where that is too late, if not; for
+        a person to decide where the totals allow both. Asked again at ``retry_at`` where Stripe
+        does not say now.
+        """
+        try:
+            has_arrived = self._has_arrived(report)
+        except (StripeUnreachable, StripeRefused) as error:
+            return Settlement(
+                ReportState.PENDING, str(error), retry_at, maybe_taken=True, step=Step.RESOLVE
+            )
+        if isinstance(has_arrived, str):
+            return Settlement(ReportState.UNRESOLVED, f"ambiguous: {has_arrived}", maybe_taken=True)
+        if has_arrived:
+            return Settlement(ReportState.DELIVERED)
+        reason = self.too_late(report)
+        if reason is not None:
+            return Settlement(ReportState.PARKED, reason)
+        return Settlement(ReportState.PENDING, "not_arrived", step=Step.SEND_FRESH)
+
+    def _has_arrived(self, report: UsageReport) -> bool | str:
+        """Return whether it did, or in words why that cannot be told."""
+        siblings = self._book.of_period(report.customer, report.meter_key, report.period)
+        if report.way is ReportWay.USAGE_RECORDS:
+            return self._is_recorded(report, siblings)
+        minute = report.timestamp // 60
+        return self._is_summarized(
+            report, [one for one in siblings if one.timestamp // 60 == minute]
+        )
+
+    def _is_summarized(self, report: UsageReport, siblings: list[UsageReport]) -> bool | str:
+        """Compare with Stripe's total of the minute that holds the report's timestamp."""
+        start_at = from_seconds(report.timestamp) // MINUTE_US * MINUTE_US
+        theirs = self._summaries.summarized(
+            self._catalog.stripe_meter_ids()[report.meter_key],
+            report.stripe_customer_id,
+            Period(start_at, start_at + MINUTE_US),
+        )
+        certain = _delivered(siblings)
+        uncertain = {
+            one.id: one.quantity
+            for one in siblings
+            if one.state in _ON_THE_WAY and (one.maybe_taken or one.id == report.id)
+        }
+        arrived = tell_arrived(uncertain, subtract(theirs, certain))
+        if arrived is None:
+            return f"Stripe has {plain(theirs)} in that minute, {plain(certain)} is accounted for"
+        return report.id in arrived
+
+    def _is_recorded(self, report: UsageReport, siblings: list[UsageReport]) -> bool | str:
+        """Compare with Stripe's figure of the item, with the record and without it."""
+        assert report.stripe_item_id is not None  # every usage record has them
+        assert report.record_aggregation is not None
+        assert report.level is not None
+        theirs = self._summaries.recorded(report.stripe_item_id, report.period)
+        records = records_of(one for one in siblings if one.state is ReportState.DELIVERED)
+        without = figure_of(report.record_aggregation, records)
+        figure = figure_of(report.record_aggregation, {**records, report.timestamp: report.level})
+        if theirs == figure:
+            return True
+        if theirs == without:
+            return False
+        return f"Stripe has {plain(theirs)}, neither {plain(without)} nor {plain(figure)}"
+
+
+def records_of(reports: Iterable[UsageReport]) -> dict[int, Decimal]:
+    """Return the usage records that reports leave, by their seconds; reports are in order."""
+    return {one.timestamp: one.level for one in reports if one.level is not None}
+
+
+def _delivered(reports: Iterable[UsageReport]) -> Decimal:
+    return add_all(one.quantity for one in reports if one.state is ReportState.DELIVERED)

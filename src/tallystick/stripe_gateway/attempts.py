@@ -1,0 +1,50 @@
+"""What Stripe's answer to a report means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import stripe
+
+from tallystick.ports.stripe import Attempt, AttemptResult
+from tallystick.stripe_gateway.connection import is_passing
+
+if TYPE_CHECKING:
+    from tallystick.stripe_gateway.pace import Pace
+
+_ALREADY_EXISTS = "An event already exists with identifier"
+"""How Stripe's 400 for a known identifier begins; it has no code (seen by users of the API)."""
+
+_DUPLICATE = "duplicate_meter_event"
+"""The same from v2 (docs.stripe.com/api/v2/billing/meter-event/create)."""
+
+_TOO_LATE = (
+    "The event timestamp cannot be more than 35 days in past",
+    "Cannot create the usage record with this timestamp because timestamps must be after",
+    "Cannot create the usage record because the subscription has been canceled",
+)
+"""How refusals of what is past begin; v1 gives them no code (seen by users of the API)."""
+
+_TOO_LATE_CODES = ("timestamp_too_far_in_past",)
+
+
+def attempt_of(error: stripe.StripeError, pace: Pace) -> Attempt:
+    """Return what an error means for the reports that were sent; a 429 slows the pace down."""
+    message = error.user_message or str(error)
+    code = error.code
+    if isinstance(error, stripe.RateLimitError):
+        pace.slow_down()
+        return Attempt(AttemptResult.SLOW_DOWN, code, message)
+    if code == _DUPLICATE or message.startswith(_ALREADY_EXISTS):
+        return Attempt(AttemptResult.KNOWN, code, message)
+    if error.http_status is None:
+        return Attempt(AttemptResult.UNKNOWN, code, message)
+    if is_passing(error):
+        return Attempt(AttemptResult.FAILED, code, message)
+    if isinstance(error, stripe.IdempotencyError | stripe.AuthenticationError):
+        # a key that is wrong or was revoked says nothing about the report; nor does a request
+        # key whose first use is remembered with other parameters
+        return Attempt(AttemptResult.FAILED, code, message)
+    if code in _TOO_LATE_CODES or message.startswith(_TOO_LATE):
+        return Attempt(AttemptResult.TOO_LATE, code, message)
+    return Attempt(AttemptResult.REFUSED, code, message)
