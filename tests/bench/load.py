@@ -85,7 +85,9 @@ class _Run:
         self._done: asyncio.Future[None] = loop.create_future()
         parts = urlsplit(self._target.url)
         opened = [
-            await loop.create_connection(lambda: _Connection(self), parts.hostname, parts.port)
+            await loop.create_connection(
+                lambda: _Connection(self), parts.hostname or "", parts.port or 80
+            )
             for _ in range(self._connections)
         ]
         self._idle.extend(connection for _, connection in opened)

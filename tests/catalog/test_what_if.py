@@ -71,7 +71,7 @@ def used(product: Tallystick) -> Tallystick:
         )
     ]
     batch = product.ingest.check(drafts(events))
-    product.ingest.append(batch).result()
+    product.ingest.append(batch.events).result()
     return product
 
 

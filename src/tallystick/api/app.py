@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tallystick.api.bodies import read_body
-from tallystick.api.event_bodies import parse_events
+from tallystick.api.authentication import KeyCheck
+from tallystick.api.events import EventsEndpoint, EventsFirst
 from tallystick.api.openapi import openapi_document
 from tallystick.api.problems import Problem, problem_of
 from tallystick.api.rating import RatingEndpoints
-from tallystick.domain.api_keys import digest_of
-from tallystick.domain.events import EventStatus
 from tallystick.domain.instants import parse_instant
 from tallystick.domain.periods import Period
 from tallystick.domain.usage_windows import WindowSize
 from tallystick.oversight.usage_view import usage_view
-from tallystick.pipeline.ingest import results
-from tallystick.ports.errors import PortError, UsageOverflow
+from tallystick.ports.errors import PortError
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from starlette.types import ASGIApp
 
     from tallystick.domain.meters import Meter
-    from tallystick.pipeline.ingest import Batch, Ingest
+    from tallystick.pipeline.ingest import Ingest
     from tallystick.ports.clock import Clock
     from tallystick.ports.directory import CatalogStore, CustomerDirectory, Installation
     from tallystick.ports.event_store import UsageReader
@@ -49,13 +46,16 @@ class Product(Protocol):
     clock: Clock
 
 
-def create_app(product: Product) -> Starlette:
+def create_app(product: Product) -> ASGIApp:
     """Return the API over a product."""
     endpoints = _Endpoints(product)
-    rating = RatingEndpoints(product, endpoints.authenticate)
+    events = EventsEndpoint(product.ingest, endpoints.keys)
+    return EventsFirst(events, _routed(endpoints, RatingEndpoints(product, endpoints.authenticate)))
+
+
+def _routed(endpoints: _Endpoints, rating: RatingEndpoints) -> Starlette:
     return Starlette(
         routes=[
-            Route("/v1/events", endpoints.post_events, methods=["POST"]),
             Route("/v1/customers/{customer:path}/usage", endpoints.get_usage, methods=["GET"]),
             Route("/v1/rate", rating.post_rate, methods=["POST"]),
             Route("/v1/whatif", rating.post_what_if, methods=["POST"]),
@@ -74,22 +74,8 @@ def create_app(product: Product) -> Starlette:
 class _Endpoints:
     def __init__(self, product: Product) -> None:
         self._product = product
+        self.keys = KeyCheck(product.installation, product.clock)
         self._openapi = _encoder.encode(openapi_document())
-
-    async def post_events(self, request: Request) -> Response:
-        self.authenticate(request)
-        body = await read_body(request)
-        drafts = parse_events(request.headers.get("content-type", ""), body)
-        ingest = self._product.ingest
-        batch = ingest.check(drafts)
-        answered = results(batch, await _appended(ingest, batch))
-        return _json(
-            {
-                "accepted": sum(result.status is EventStatus.ACCEPTED for result in answered),
-                "duplicates": sum(result.status is EventStatus.DUPLICATE for result in answered),
-                "results": answered,
-            }
-        )
 
     async def get_usage(self, request: Request) -> Response:
         self.authenticate(request)
@@ -117,16 +103,7 @@ class _Endpoints:
         Raises:
             Problem: 401.
         """
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not self._product.installation.has_key(
-            digest_of(key.strip())
-        ):
-            raise Problem(
-                401,
-                "unauthorized",
-                "send Authorization: Bearer KEY with a key from `tallystick keys create`",
-                {"WWW-Authenticate": "Bearer"},
-            )
+        self.keys.check(request.headers.get("authorization", ""))
 
     def _meters(self, key: str | None) -> list[Meter]:
         known = self._product.catalog.meters().by_key
@@ -146,13 +123,6 @@ class _Endpoints:
             return Period(start_at, end_at)
         except (ValueError, OverflowError) as error:
             raise Problem(400, "invalid_period", str(error)) from None
-
-
-async def _appended(ingest: Ingest, batch: Batch) -> list[EventStatus]:
-    try:
-        return await asyncio.wrap_future(ingest.append(batch))
-    except UsageOverflow:
-        return await anyio.to_thread.run_sync(ingest.append_singly, batch)
 
 
 def _window(text: str | None) -> WindowSize | None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
+from starlette.requests import ClientDisconnect
+
 from tallystick.api.problems import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
+    from starlette.types import Receive
 
 BODY_BYTES_MAX = 10 * 1024 * 1024
 """Bytes of one request after decompression: about 30,000 events."""
@@ -25,18 +30,34 @@ async def read_body(request: Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:
     Raises:
         Problem: 413, 415 for an encoding other than gzip, 400 for broken gzip.
     """
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    return await read_sent_body(dict(request.scope["headers"]), request.receive, bytes_max)
+
+
+async def read_sent_body(
+    headers: Mapping[bytes, bytes], receive: Receive, bytes_max: int = BODY_BYTES_MAX
+) -> bytes:
+    """Do the same where there is no request object.
+
+    Raises:
+        Problem: see ``read_body``.
+        ClientDisconnect: the client left before the end.
+    """
+    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip"):
         raise Problem(
             415, "unsupported_encoding", f"Content-Encoding {encoding!r} is not read; use gzip"
         )
-    declared = request.headers.get("content-length", "")
+    declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > bytes_max:
         raise _too_large(bytes_max)
     unpacked = _Unpacked(bytes_max) if "gzip" in encoding else _Plain(bytes_max)
-    async for chunk in request.stream():
-        unpacked.feed(chunk)
-    return unpacked.finish()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        unpacked.feed(message.get("body", b""))
+        if not message.get("more_body", False):
+            return unpacked.finish()
 
 
 class _Plain:

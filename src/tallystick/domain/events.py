@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import StrEnum
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import Any
 
 import msgspec
-
-from tallystick.domain.quantity import plain
-
-if TYPE_CHECKING:
-    from decimal import Decimal
 
 DEFAULT_SOURCE = "default"
 """The source of an event that names none."""
@@ -26,8 +22,8 @@ PROPERTIES_BYTES_MAX = 16_384
 class UsageEvent(msgspec.Struct, frozen=True, gc=False):
     """Something a customer used, as the product reported it.
 
-    ``occurred_at`` is the product's clock in microseconds UTC; ``properties`` is compact JSON with
-    sorted keys, or empty. ``(source, id)`` is the event's identity, for ever.
+    ``occurred_at`` is the product's clock in microseconds UTC; ``properties`` is a JSON object as
+    it was sent, or empty. ``(source, id)`` is the event's identity, for ever.
     """
 
     source: str
@@ -71,7 +67,30 @@ def identity_of(source: str, event_id: str) -> bytes:
     return blake2b(f"{source}\0{event_id}".encode(), digest_size=16).digest()
 
 
-def content_of(event: UsageEvent) -> bytes:
-    """Return 16 bytes that differ when anything but the event's identity differs."""
-    text = f"{event.type}\0{event.customer}\0{event.occurred_at}\0{plain(event.value)}\0"
-    return blake2b(text.encode() + event.properties, digest_size=16).digest()
+def same_content(one: UsageEvent, other: UsageEvent) -> bool:
+    """Tell whether two events of one identity are the same: in all, however their properties are
+    written.
+    """
+    return (
+        one.type == other.type
+        and one.customer == other.customer
+        and one.occurred_at == other.occurred_at
+        and one.value == other.value
+        and (
+            one.properties == other.properties
+            or _canonical(one.properties) == _canonical(other.properties)
+        )
+    )
+
+
+def read_properties(properties: bytes) -> dict[str, Any]:
+    """Return an event's properties; numbers with a point are decimals."""
+    return _properties.decode(properties) if properties else {}
+
+
+def _canonical(properties: bytes) -> bytes:
+    return _sorted.encode(read_properties(properties))
+
+
+_properties = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+_sorted = msgspec.json.Encoder(order="sorted", decimal_format="number")

@@ -58,6 +58,12 @@ def exact() -> AbstractContextManager[Context]:
     return localcontext(_EXACT)
 
 
+def is_short_whole(number: Decimal) -> bool:
+    """Tell whether the number is plainly a quantity: digits alone, and not too many."""
+    text = str(number)
+    return text.isdecimal() and len(text) <= DIGITS_MAX
+
+
 def parse_quantity(value: str | int | Decimal) -> Decimal:
     """Return the value as an exact decimal, in whatever notation it was written.
 
@@ -157,6 +163,14 @@ def plain(number: Decimal) -> str:
         return "0"
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def text_and_parts(number: Decimal) -> tuple[str, int, int]:
+    """Return ``plain`` and ``to_parts`` of the number at once; whole numbers take a short way."""
+    text = str(number)
+    if text.isdecimal():
+        return text, int(text), 0
+    return plain(number), *to_parts(number)
 
 
 def to_parts(number: Decimal) -> tuple[int, int]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from tallystick.domain.aggregation import EMPTY, RollupState, merge, quantity_of, state_of
-from tallystick.domain.events import content_of, identity_of
+from tallystick.domain.aggregation import EMPTY, RollupState
+from tallystick.domain.events import identity_of
 from tallystick.domain.instants import format_instant
-from tallystick.domain.periods import Period, hour_of
+from tallystick.domain.periods import Period
 from tallystick.domain.quantity import ZERO, add_all, plain
 from tallystick.domain.reports import ReportState, UsageReport, report_identifier
-from tallystick.ports.verification import Cell
+from tallystick.oversight.recount import MeasuredPeriods, Recount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tallystick.domain.meters import MeterSet
     from tallystick.ports.stripe import SummaryReader
-    from tallystick.ports.verification import Snapshot
+    from tallystick.ports.verification import Cell, Snapshot
 
 FINDINGS_MAX = 20
 """Findings named per check; the rest is counted."""
@@ -46,49 +46,43 @@ class CheckResult(NamedTuple):
 
 def check_store(snapshot: Snapshot, meters: MeterSet) -> list[CheckResult]:
     """Return the checks that need nothing but the database."""
-    cells: dict[Cell, RollupState] = {}
-    identities = _check_events(snapshot, meters, cells)
+    recount = Recount(meters)
+    identities = _check_events(snapshot, recount)
     reports = list(snapshot.reports())
     return [
         identities,
-        _check_rollups(snapshot, cells),
+        _check_rollups(snapshot, meters, recount.finish()),
         _check_identifiers(reports),
         _check_reported(snapshot, meters, reports),
     ]
 
 
-def _check_events(
-    snapshot: Snapshot, meters: MeterSet, cells: dict[Cell, RollupState]
-) -> CheckResult:
+def _check_events(snapshot: Snapshot, recount: Recount) -> CheckResult:
     """Check the identity of every event, and fold all of them into cells on the way."""
     findings: list[str] = []
     checked = 0
     events = snapshot.events()
     while batch := list(islice(events, EVENTS_BATCH)):
         checked += len(batch)
-        kept = snapshot.contents(
+        places = snapshot.places(
             [identity_of(stored.event.source, stored.event.id) for stored in batch]
         )
-        for stored, content in zip(batch, kept, strict=True):
-            event = stored.event
-            if content != content_of(event):
+        for stored, place in zip(batch, places, strict=True):
+            if place != stored.seq:
                 findings.append(
-                    f"event {stored.seq} ({event.source}, {event.id}): its identity is "
-                    + ("missing" if content is None else "kept with another content")
+                    f"event {stored.seq} ({stored.event.source}, {stored.event.id}): its identity "
+                    + ("is missing" if place is None else f"belongs to event {place}")
                 )
-            state = state_of(event.value)
-            for meter in meters.selecting(event.type):
-                cell = Cell(hour_of(event.occurred_at), meter.key, event.customer)
-                cells[cell] = merge(cells.get(cell, EMPTY), state)
-    identities = snapshot.identity_count()
-    if identities != checked:
-        findings.append(f"{identities} identities are kept for {checked} events")
+            recount.add(stored)
+    findings += snapshot.faults()
     return _result(
         "events_counted_once", "each event is stored once, under its identity", checked, findings
     )
 
 
-def _check_rollups(snapshot: Snapshot, recounted: dict[Cell, RollupState]) -> CheckResult:
+def _check_rollups(
+    snapshot: Snapshot, meters: MeterSet, recounted: dict[Cell, RollupState]
+) -> CheckResult:
     findings = []
     checked = 0
     for cell, state in snapshot.cells():
@@ -96,10 +90,11 @@ def _check_rollups(snapshot: Snapshot, recounted: dict[Cell, RollupState]) -> Ch
         expected = recounted.pop(cell, EMPTY)
         if state != expected:
             findings.append(
-                f"{_shown(cell)}: rollup {_amounts(state)}, recount {_amounts(expected)}"
+                f"{_shown(cell, meters)}: rollup {_amounts(state)}, recount {_amounts(expected)}"
             )
     findings += [
-        f"{_shown(cell)}: no rollup, recount {_amounts(state)}" for cell, state in recounted.items()
+        f"{_shown(cell, meters)}: no rollup, recount {_amounts(state)}"
+        for cell, state in recounted.items()
     ]
     return _result("usage_equals_recount", "rollups equal a recount of events", checked, findings)
 
@@ -129,23 +124,15 @@ def _check_reported(
     """Check that reports add up to the events that they cover, unless more is due."""
     due = snapshot.due()
     grouped = reports_by_period(reports)
-    measured: dict[tuple[str, str, Period], RollupState] = {}
-    spans: dict[tuple[str, str], list[tuple[Period, int]]] = {}
+    measured = MeasuredPeriods()
     for (customer, meter_key, period), rows in grouped.items():
         covered_upto = max(report.window.end_at for report in rows)
-        spans.setdefault((customer, meter_key), []).append((period, covered_upto))
+        measured.cover(meters.by_key[meter_key], customer, period, covered_upto)
     for stored in snapshot.events():
-        event = stored.event
-        for meter in meters.selecting(event.type):
-            for period, covered_upto in spans.get((event.customer, meter.key), ()):
-                if period.start_at <= event.occurred_at < covered_upto:
-                    key = (event.customer, meter.key, period)
-                    measured[key] = merge(measured.get(key, EMPTY), state_of(event.value))
+        measured.add(stored)
     findings = []
-    for key, rows in grouped.items():
-        customer, meter_key, period = key
-        aggregation = meters.by_key[meter_key].aggregation
-        expected = quantity_of(measured.get(key, EMPTY), aggregation)
+    for (customer, meter_key, period), rows in grouped.items():
+        expected = measured.quantity(meter_key, customer, period)
         reported = add_all(report.quantity for report in rows)
         if reported != expected and (customer, meter_key) not in due:
             findings.append(
@@ -203,9 +190,17 @@ def _result(name: str, meaning: str, checked: int, findings: list[str]) -> Check
     return CheckResult(name, meaning, checked, len(findings), tuple(findings[:FINDINGS_MAX]))
 
 
-def _shown(cell: Cell) -> str:
-    return f"hour {format_instant(cell.hour_at)}, meter {cell.meter_key}, customer {cell.customer}"
+def _shown(cell: Cell, meters: MeterSet) -> str:
+    """Name a rollup by the meters that read it; the plain one of a type may have none."""
+    event_type = cell.selection.event_type
+    keys = [
+        meter.key for meter in meters.selecting(event_type) if cell.selection in meter.selections
+    ]
+    what = f"meter {', '.join(keys)}" if keys else f"events of type {event_type}"
+    group = f", group {cell.dimension}" if cell.dimension else ""
+    return f"hour {format_instant(cell.hour_at)}, {what}, customer {cell.customer}{group}"
 
 
 def _amounts(state: RollupState) -> str:
-    return f"count {state.event_count} sum {plain(state.total)}"
+    detail = f" {state.detail}" if state.detail else ""
+    return f"count {state.event_count} sum {plain(state.total)}{detail}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
@@ -15,7 +15,7 @@ class EventDraft(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One event as a client sends it.
 
     A field that is no part of an event is refused, because a misspelt ``value`` would otherwise be
-    billed as 1. A time needs its offset.
+    billed as 1. A time needs its offset. ``properties`` is kept as the JSON that was sent.
     """
 
     id: str
@@ -24,7 +24,7 @@ class EventDraft(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     time: Annotated[datetime, msgspec.Meta(tz=True)]
     source: str = DEFAULT_SOURCE
     value: Decimal = Decimal(1)
-    properties: dict[str, Any] = {}
+    properties: msgspec.Raw = msgspec.Raw(b"")
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, NamedTuple
-
-import msgspec
 
 from tallystick.domain.events import (
     NAME_CHARS_MAX,
@@ -16,15 +13,16 @@ from tallystick.domain.events import (
     UsageEvent,
 )
 from tallystick.domain.instants import HOUR_US, format_instant, from_datetime
-from tallystick.domain.quantity import QuantityError, parse_quantity
+from tallystick.domain.meters import MeterSet
+from tallystick.domain.quantity import QuantityError, is_short_whole, parse_quantity
 from tallystick.pipeline.event_draft import EventDraft, Refusal
 from tallystick.ports.errors import UsageOverflow
-from tallystick.ports.event_store import MeteredEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
 
-    from tallystick.domain.meters import MeterSet
+    from tallystick.domain.meters import Meter
     from tallystick.ports.clock import Clock
     from tallystick.ports.directory import CatalogStore, CustomerDirectory
     from tallystick.ports.event_store import EventStore
@@ -33,11 +31,14 @@ AHEAD_MAX_US = HOUR_US
 """How far an event's time may lie ahead of our clock: room for clocks that differ, not for a typo.
 """
 
+METERS_SECONDS = 1
+"""How long the meters in force are remembered; an event type that is not known is looked up anew.
+"""
+
 EARLIEST_AT = 0
 """Times before 1970 are a wrong unit or a wrong year."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_properties_encoder = msgspec.json.Encoder(order="sorted", decimal_format="number")
 
 _CONFLICT_DETAIL = (
     "another event with this source and id is stored, and it differs; nothing was changed. "
@@ -49,7 +50,7 @@ _OVERFLOW_DETAIL = "the meter's sum for this hour would leave the range that is 
 class Batch(NamedTuple):
     """Events of one request, checked: what is to be stored, and what was refused, by index."""
 
-    entries: list[MeteredEvent]
+    events: list[UsageEvent]
     places: list[int]
     results: list[EventResult | None]
 
@@ -68,48 +69,45 @@ class Ingest:
         self._catalog = catalog
         self._customers = customers
         self._clock = clock
+        self._meters = MeterSet()
+        self._meters_read_at: float = -METERS_SECONDS
 
-    def check(self, drafts: Sequence[EventDraft | Refusal]) -> Batch:
+    def check(self, drafts: Sequence[EventDraft | Refusal], source: str | None = None) -> Batch:
         """Sort events into those that can be stored and those that are refused, each with its
-        reason.
+        reason; ``source`` is the only one allowed, if it is given.
         """
-        meters = self._catalog.meters()
+        if self._clock.elapsed() - self._meters_read_at >= METERS_SECONDS:
+            self._read_meters()
         latest_at = self._clock.now() + AHEAD_MAX_US
         batch = Batch([], [], [None] * len(drafts))
         for index, draft in enumerate(drafts):
-            checked = (
-                draft if isinstance(draft, Refusal) else self._checked(draft, meters, latest_at)
-            )
+            checked = draft if isinstance(draft, Refusal) else self._checked(draft, latest_at)
+            if isinstance(checked, UsageEvent) and source not in (None, checked.source):
+                checked = _of_other_source(checked, source)
             if isinstance(checked, Refusal):
                 batch.results[index] = EventResult(
                     index, checked.id, EventStatus.INVALID, checked.code, checked.detail
                 )
             else:
-                batch.entries.append(checked)
+                batch.events.append(checked)
                 batch.places.append(index)
         return batch
 
-    def append(self, batch: Batch) -> Future[list[EventStatus]]:
-        """Store the events of a batch; the future completes when they are durable.
+    def append(self, events: Sequence[UsageEvent]) -> Future[list[EventStatus]]:
+        """Store checked events; the future completes when they are durable.
 
         Raises (from the future):
-            StoreUnavailable: nothing was stored; the whole batch may be sent again.
-            UsageOverflow: see ``append_singly``.
+            StoreUnavailable: nothing was stored; all of it may be sent again.
+            UsageOverflow: nothing was stored; see ``append_singly``.
         """
-        if not batch.entries:
-            done: Future[list[EventStatus]] = Future()
-            done.set_result([])
-            return done
-        return self._events.append(batch.entries, self._clock.now())
+        return self._events.append(events, self._clock.now())
 
-    def append_singly(self, batch: Batch) -> list[EventStatus]:
-        """Store the events of a batch one by one, so that one that overflows does not cost the
-        others.
-        """
+    def append_singly(self, events: Sequence[UsageEvent]) -> list[EventStatus]:
+        """Store events one by one, so that one that overflows does not cost the others."""
         statuses = []
-        for entry in batch.entries:
+        for event in events:
             try:
-                statuses += self._events.append([entry], self._clock.now()).result()
+                statuses += self._events.append([event], self._clock.now()).result()
             except UsageOverflow:
                 statuses.append(EventStatus.INVALID)
         return statuses
@@ -120,59 +118,59 @@ class Ingest:
         """
         batch = self.check(drafts)
         try:
-            statuses = self.append(batch).result()
+            statuses = self.append(batch.events).result() if batch.events else []
         except UsageOverflow:
-            statuses = self.append_singly(batch)
+            statuses = self.append_singly(batch.events)
         return results(batch, statuses)
 
-    def _checked(
-        self, draft: EventDraft, meters: MeterSet, latest_at: int
-    ) -> MeteredEvent | Refusal:
-        for field, text in (
-            ("id", draft.id),
-            ("source", draft.source),
-            ("type", draft.type),
-            ("customer", draft.customer),
+    def _read_meters(self) -> None:
+        self._meters = self._catalog.meters()
+        self._meters_read_at = self._clock.elapsed()
+
+    def _read_selecting(self, event_type: str) -> tuple[Meter, ...]:
+        """Return the meters of a type that was not known: it may have been applied just now."""
+        self._read_meters()
+        return self._meters.selecting(event_type)
+
+    def _checked(self, draft: EventDraft, latest_at: int) -> UsageEvent | Refusal:
+        names = f"{draft.id}{draft.source}{draft.type}{draft.customer}"
+        if not (  # the short way, which nearly all events take
+            len(names) <= NAME_CHARS_MAX
+            and names.isprintable()
+            and draft.id
+            and draft.source
+            and draft.type
+            and draft.customer
         ):
-            if not text:
-                return Refusal(draft.id, f"{field}_missing", f"the {field} is empty")
-            if len(text) > NAME_CHARS_MAX:
-                return Refusal(
-                    draft.id,
-                    f"{field}_too_long",
-                    f"the {field} has {len(text)} characters; {NAME_CHARS_MAX} are the most",
-                )
-            if _CONTROL.search(text):
-                return Refusal(
-                    draft.id, f"{field}_invalid", f"the {field} contains a control character"
-                )
-        selecting = meters.selecting(draft.type)
+            refusal = _name_refusal(draft)
+            if refusal:
+                return refusal
+        selecting = self._meters.by_event_type.get(draft.type) or self._read_selecting(draft.type)
         if not selecting:
             return Refusal(
                 draft.id, "unknown_event_type", f"no meter selects events of type {draft.type!r}"
             )
-        try:
-            value = parse_quantity(draft.value)
-            for meter in selecting:
-                meter.check(value)
-        except QuantityError as error:
-            return Refusal(draft.id, error.code, str(error))
+        value = draft.value
+        if not is_short_whole(value):  # which suits every meter
+            try:
+                value = parse_quantity(value)
+                for meter in selecting:
+                    meter.check(value)
+            except QuantityError as error:
+                return Refusal(draft.id, error.code, str(error))
         occurred_at = from_datetime(draft.time)
         if occurred_at < EARLIEST_AT or (
             occurred_at > latest_at and not self._lives_on_test_clock(draft.customer)
         ):
             return _out_of_time(draft.id, occurred_at, latest_at)
-        properties = _properties_encoder.encode(draft.properties) if draft.properties else b""
-        if len(properties) > PROPERTIES_BYTES_MAX:
-            return Refusal(
-                draft.id,
-                "properties_too_large",
-                f"the properties have {len(properties)} bytes; {PROPERTIES_BYTES_MAX} are the most",
-            )
-        event = UsageEvent(
+        properties = bytes(draft.properties)
+        if properties:
+            refusal = _properties_refusal(draft.id, properties)
+            if refusal:
+                return refusal
+        return UsageEvent(
             draft.source, draft.id, draft.type, draft.customer, occurred_at, value, properties
         )
-        return MeteredEvent(event, selecting)
 
     def _lives_on_test_clock(self, customer: str) -> bool:
         """A rehearsal's time is its test clock's, which may be far ahead of ours."""
@@ -180,17 +178,55 @@ class Ingest:
         return link is not None and link.test_clock_id is not None
 
 
+def _name_refusal(draft: EventDraft) -> Refusal | None:
+    names = (draft.id, draft.source, draft.type, draft.customer)
+    for field, text in zip(("id", "source", "type", "customer"), names, strict=True):
+        if not text:
+            return Refusal(draft.id, f"{field}_missing", f"the {field} is empty")
+        if len(text) > NAME_CHARS_MAX:
+            return Refusal(
+                draft.id,
+                f"{field}_too_long",
+                f"the {field} has {len(text)} characters; {NAME_CHARS_MAX} are the most",
+            )
+        if _CONTROL.search(text):
+            return Refusal(
+                draft.id, f"{field}_invalid", f"the {field} contains a control character"
+            )
+    return None
+
+
+def _properties_refusal(event_id: str, properties: bytes) -> Refusal | None:
+    if not properties.startswith(b"{"):
+        return Refusal(event_id, "properties_invalid", "properties: Expected `object`")
+    if len(properties) > PROPERTIES_BYTES_MAX:
+        return Refusal(
+            event_id,
+            "properties_too_large",
+            f"the properties have {len(properties)} bytes; {PROPERTIES_BYTES_MAX} are the most",
+        )
+    return None
+
+
 def results(batch: Batch, statuses: Sequence[EventStatus]) -> list[EventResult]:
     """Return the answer to each event of a batch, given what became of those that were stored."""
     answered = list(batch.results)
-    for index, entry, status in zip(batch.places, batch.entries, statuses, strict=True):
+    for index, event, status in zip(batch.places, batch.events, statuses, strict=True):
         code = detail = None
         if status is EventStatus.CONFLICT:
             code, detail = "event_conflict", _CONFLICT_DETAIL
         elif status is EventStatus.INVALID:
             code, detail = UsageOverflow.code, _OVERFLOW_DETAIL
-        answered[index] = EventResult(index, entry.event.id, status, code, detail)
+        answered[index] = EventResult(index, event.id, status, code, detail)
     return [result for result in answered if result is not None]
+
+
+def _of_other_source(event: UsageEvent, source: str | None) -> Refusal:
+    return Refusal(
+        event.id,
+        "source_forbidden",
+        f"the key is bound to source {source!r} and the event is of {event.source!r}",
+    )
 
 
 def _out_of_time(event_id: str, occurred_at: int, latest_at: int) -> Refusal:

@@ -14,13 +14,6 @@ if TYPE_CHECKING:
     from tallystick.domain.periods import Period
 
 
-class MeteredEvent(NamedTuple):
-    """An event that is to be stored, with the meters that count it."""
-
-    event: UsageEvent
-    meters: tuple[Meter, ...]
-
-
 class StoredEvent(NamedTuple):
     """An event as stored. ``seq`` grows with every event; ``received_at`` is when it was stored."""
 
@@ -39,14 +32,13 @@ class UsageCell(NamedTuple):
 class EventStore(Protocol):
     """The log of usage events."""
 
-    def append(
-        self, entries: Sequence[MeteredEvent], received_at: int
-    ) -> Future[list[EventStatus]]:
-        """Append events in order, once each, and add them to their meters' rollups.
+    def append(self, events: Sequence[UsageEvent], received_at: int) -> Future[list[EventStatus]]:
+        """Append events in order, once each, and add them to the rollups of the meters in force.
 
-        All or nothing per call. An event whose identity is stored already is a duplicate if all
-        else is equal too, and a conflict if not; neither changes anything. The future completes
-        when the events are durable; several calls may share one commit.
+        Some meter must select each event's type. All or nothing per call. An event whose identity
+        is stored already is a duplicate if all else is equal too, and a conflict if not; neither
+        changes anything. The future completes when the events are durable; several calls may share
+        one commit.
 
         Raises (from the future):
             StoreUnavailable: nothing was stored; repeat later.

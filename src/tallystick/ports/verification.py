@@ -9,16 +9,18 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from tallystick.domain.aggregation import RollupState
+    from tallystick.domain.meters import Selection
     from tallystick.domain.reports import UsageReport
     from tallystick.ports.event_store import StoredEvent
 
 
 class Cell(NamedTuple):
-    """Which rollup: an hour of one meter and customer."""
+    """Which rollup: an hour of one selection and customer, and of one group if it has groups."""
 
     hour_at: int
-    meter_key: str
+    selection: Selection
     customer: str
+    dimension: str
 
 
 class Snapshot(Protocol):
@@ -28,12 +30,12 @@ class Snapshot(Protocol):
         """Return every event, in the order of ``seq``."""
         ...
 
-    def contents(self, identities: list[bytes]) -> list[bytes | None]:
-        """Return the content digest kept under each identity, None where there is none."""
+    def places(self, identities: list[bytes]) -> list[int | None]:
+        """Return the ``seq`` of the event known under each identity, None where there is none."""
         ...
 
-    def identity_count(self) -> int:
-        """Return how many identities are kept."""
+    def faults(self) -> Iterator[str]:
+        """Return what the store finds wrong with its own structure, if anything."""
         ...
 
     def cells(self) -> Iterator[tuple[Cell, RollupState]]:

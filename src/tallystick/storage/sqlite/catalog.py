@@ -6,14 +6,13 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tallystick.domain.aggregation import EMPTY, RollupState, merge, state_of
 from tallystick.domain.catalog_prices import definition_of
 from tallystick.domain.catalog_reading import catalog_from_mapping
 from tallystick.domain.meters import Aggregation, Meter, MeterSet
-from tallystick.domain.periods import hour_of
 from tallystick.domain.prices import Price, price_from_stripe
 from tallystick.domain.quantity import plain
 from tallystick.domain.usage_records import RecordAggregation
+from tallystick.storage.sqlite.rollups import open_selections
 from tallystick.storage.sqlite.statements import statements
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from tallystick.storage.sqlite.database import SqliteDatabase
 
 _SQL = statements("catalog")
-_ADD_TO_ROLLUP = statements("events")["add_to_rollup"]
 
 
 class SqliteCatalogStore:
@@ -57,6 +55,7 @@ class SqliteCatalogStore:
         def keep(connection: sqlite3.Connection) -> None:
             for meter in catalog.meters:
                 _keep_meter(connection, meter, meter_ids[meter.key])
+            open_selections(connection, catalog.meters)
             _keep_prices(connection, catalog, price_ids, now)
             for key in retired:
                 connection.execute(_SQL["retire_price"], (now, key))
@@ -118,7 +117,6 @@ def _meter(row: tuple[str, str, str, str, int, int | None]) -> Meter:
 
 
 def _keep_meter(connection: sqlite3.Connection, meter: Meter, stripe_meter_id: str) -> None:
-    known = connection.execute(_SQL["meter_row"], (meter.key,)).fetchone()
     connection.execute(
         _SQL["keep_meter"],
         (
@@ -131,20 +129,6 @@ def _keep_meter(connection: sqlite3.Connection, meter: Meter, stripe_meter_id: s
             stripe_meter_id,
         ),
     )
-    if known is None:
-        _roll_up_history(connection, meter)
-
-
-def _roll_up_history(connection: sqlite3.Connection, meter: Meter) -> None:
-    """Fold the events that were stored, for another meter, before this one was declared."""
-    meter_id = connection.execute(_SQL["meter_row"], (meter.key,)).fetchone()[0]
-    cells: dict[tuple[int, int, str], RollupState] = {}
-    for customer, occurred_at, value in connection.execute(
-        _SQL["events_of_type"], (meter.event_type,)
-    ):
-        cell = (hour_of(occurred_at), meter_id, customer)
-        cells[cell] = merge(cells.get(cell, EMPTY), state_of(Decimal(value)))
-    connection.executemany(_ADD_TO_ROLLUP, [(*cell, *state) for cell, state in cells.items()])
 
 
 def _keep_prices(

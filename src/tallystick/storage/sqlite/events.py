@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import sqlite3
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from tallystick.domain.aggregation import EMPTY, RollupState, merge, state_of
-from tallystick.domain.events import EventStatus, UsageEvent, content_of, identity_of
-from tallystick.domain.periods import hour_of
-from tallystick.domain.quantity import plain
+from tallystick.domain.events import EventStatus, UsageEvent, identity_of, same_content
+from tallystick.ports.errors import UsageOverflow
 from tallystick.ports.event_store import StoredEvent
-from tallystick.storage.sqlite.statements import statements
+from tallystick.storage.sqlite.identities import IdentityIndex
+from tallystick.storage.sqlite.rollups import RollupWriter
+from tallystick.storage.sqlite.statements import read_rows, statements, write_rows
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
     from concurrent.futures import Future
 
-    from tallystick.ports.event_store import MeteredEvent
     from tallystick.storage.sqlite.database import SqliteDatabase
 
+_LOG_COLUMNS = 10
 _SQL = statements("events")
 
 
@@ -28,17 +28,14 @@ class SqliteEventStore:
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
+        self._log = _LogWriter()
+        database.on_failed_commit(self._log.forget)
 
-    def append(
-        self, entries: Sequence[MeteredEvent], received_at: int
-    ) -> Future[list[EventStatus]]:
-        """Append events in order, once each, and add them to their meters' rollups."""
-        digests = [
-            (identity_of(entry.event.source, entry.event.id), content_of(entry.event))
-            for entry in entries
-        ]
+    def append(self, events: Sequence[UsageEvent], received_at: int) -> Future[list[EventStatus]]:
+        """Append events in order, once each, and add them to their selections' rollups."""
+        identities = [identity_of(event.source, event.id) for event in events]
         return self._database.write(
-            lambda connection: _append(connection, entries, digests, received_at)
+            lambda connection: self._log.append(connection, events, identities, received_at)
         )
 
     def scan(self, after_seq: int, limit: int) -> list[StoredEvent]:
@@ -60,60 +57,87 @@ def stored_event(row: tuple[Any, ...]) -> StoredEvent:
     return StoredEvent(seq, received_at, event)
 
 
-def _append(
+class _LogWriter:
+    """Appends to the log, with what it remembers between commits; the writer's thread alone."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what is in memory: a commit failed, and it may be ahead of the database."""
+        self._identities = IdentityIndex()
+        self._rollups = RollupWriter()
+        self._data_version = -1
+        self._catalog_version = -1
+
+    def append(
+        self,
+        connection: sqlite3.Connection,
+        events: Sequence[UsageEvent],
+        identities: Sequence[bytes],
+        received_at: int,
+    ) -> list[EventStatus]:
+        self._refresh(connection)
+        known = self._identities.find(connection, identities)
+        if not known and len(set(identities)) == len(identities):
+            statuses = [EventStatus.ACCEPTED] * len(events)
+        else:
+            statuses = _judged(connection, events, identities, known)
+            new = [number for number, status in enumerate(statuses) if status == "accepted"]
+            events = [events[number] for number in new]
+            identities = [identities[number] for number in new]
+        try:
+            if events:
+                self._store(connection, events, received_at)
+                self._identities.add(identities)
+            self._identities.merge_some(connection, len(events))
+        except sqlite3.Error:
+            self.forget()
+            raise
+        return statuses
+
+    def _refresh(self, connection: sqlite3.Connection) -> None:
+        """Take in what other connections committed since the last append."""
+        (data_version,) = connection.execute("PRAGMA data_version").fetchone()
+        if data_version != self._data_version:
+            self._data_version = data_version
+            self._identities.load(connection)
+            self._rollups.forget()
+        (catalog_version,) = connection.execute(_SQL["catalog_version"]).fetchone()
+        if catalog_version != self._catalog_version:
+            self._catalog_version = catalog_version
+            self._rollups.read_selections(connection)
+
+    def _store(
+        self, connection: sqlite3.Connection, events: Sequence[UsageEvent], received_at: int
+    ) -> None:
+        first_seq = self._identities.last_seq + 1
+        try:
+            folding = self._rollups.fold(connection, events, first_seq, received_at)
+            write_rows(connection, _SQL["append_events"], folding.rows, _LOG_COLUMNS)
+            folding.write(connection)
+        except UsageOverflow:
+            self._rollups.forget()  # it is ahead of what is stored now
+            raise
+
+
+def _judged(
     connection: sqlite3.Connection,
-    entries: Sequence[MeteredEvent],
-    digests: Sequence[tuple[bytes, bytes]],
-    received_at: int,
+    events: Sequence[UsageEvent],
+    identities: Sequence[bytes],
+    known: dict[bytes, int],
 ) -> list[EventStatus]:
-    statuses = [_claim(connection, identity, content) for identity, content in digests]
-    new = [
-        entry
-        for entry, status in zip(entries, statuses, strict=True)
-        if status is EventStatus.ACCEPTED
-    ]
-    if new:
-        _store(connection, [entry.event for entry in new], received_at)
-        _roll_up(connection, new)
+    """Return what becomes of each event, where some are known or come twice."""
+    rows = read_rows(connection, _SQL["events_at"], list(known.values()), 1)
+    stored = {found.seq: found.event for found in map(stored_event, rows)}
+    first: dict[bytes, UsageEvent] = {identity: stored[seq] for identity, seq in known.items()}
+    statuses = []
+    for event, identity in zip(events, identities, strict=True):
+        earlier = first.setdefault(identity, event)
+        if earlier is event:
+            statuses.append(EventStatus.ACCEPTED)
+        elif same_content(earlier, event):
+            statuses.append(EventStatus.DUPLICATE)
+        else:
+            statuses.append(EventStatus.CONFLICT)
     return statuses
-
-
-def _claim(connection: sqlite3.Connection, identity: bytes, content: bytes) -> EventStatus:
-    if connection.execute(_SQL["claim_identity"], (identity, content)).rowcount:
-        return EventStatus.ACCEPTED
-    stored = connection.execute(_SQL["content_of_identity"], (identity,)).fetchone()[0]
-    return EventStatus.DUPLICATE if stored == content else EventStatus.CONFLICT
-
-
-def _store(connection: sqlite3.Connection, events: Sequence[UsageEvent], received_at: int) -> None:
-    first_seq = connection.execute(_SQL["last_seq"]).fetchone()[0] + 1
-    connection.executemany(
-        _SQL["append_event"],
-        [
-            (
-                seq,
-                event.source,
-                event.id,
-                event.type,
-                event.customer,
-                event.occurred_at,
-                received_at,
-                plain(event.value),
-                event.properties,
-            )
-            for seq, event in enumerate(events, first_seq)
-        ],
-    )
-
-
-def _roll_up(connection: sqlite3.Connection, entries: Sequence[MeteredEvent]) -> None:
-    meter_ids = dict(connection.execute(_SQL["meter_ids"]))
-    cells: dict[tuple[int, int, str], RollupState] = {}
-    for event, meters in entries:
-        state = state_of(event.value)
-        for meter in meters:
-            cell = (hour_of(event.occurred_at), meter_ids[meter.key], event.customer)
-            cells[cell] = merge(cells.get(cell, EMPTY), state)
-    connection.executemany(
-        _SQL["add_to_rollup"], [(*cell, *state) for cell, state in cells.items()]
-    )

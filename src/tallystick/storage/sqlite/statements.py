@@ -5,8 +5,15 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Sequence
 
 _HEADER = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_ROW = re.compile(r"VALUES (\([?, ]+\))")
+_ROWS = (256, 32, 4, 1)  # few sizes, so that their statements stay prepared
 
 
 @cache
@@ -17,3 +24,37 @@ def statements(topic: str) -> dict[str, str]:
     return {
         name: body.strip().rstrip(";") for name, body in zip(parts[::2], parts[1::2], strict=True)
     }
+
+
+def write_rows(
+    connection: sqlite3.Connection, statement: str, flat: Sequence[Any], width: int
+) -> None:
+    """Execute a statement with one row of ``VALUES`` for many rows, given one after another.
+
+    Many rows in one statement: it gives the interpreter's lock away, and has to win it back from
+    other threads, once instead of once a row.
+    """
+    for sized, parameters in _sized(statement, flat, width):
+        connection.execute(sized, parameters)
+
+
+def read_rows(
+    connection: sqlite3.Connection, statement: str, flat: Sequence[Any], width: int
+) -> Iterator[tuple[Any, ...]]:
+    """Return what a query finds for many rows of ``VALUES``."""
+    for sized, parameters in _sized(statement, flat, width):
+        yield from connection.execute(sized, parameters).fetchall()
+
+
+def _sized(statement: str, flat: Sequence[Any], width: int) -> Iterator[tuple[str, Sequence[Any]]]:
+    done = 0
+    for rows in _ROWS:
+        step = rows * width
+        while len(flat) - done >= step:
+            yield _for_rows(statement, rows), flat[done : done + step]
+            done += step
+
+
+@cache
+def _for_rows(statement: str, count: int) -> str:
+    return _ROW.sub(lambda found: "VALUES " + ", ".join([found[1]] * count), statement)

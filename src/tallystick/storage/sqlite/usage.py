@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tallystick.domain.aggregation import EMPTY, RollupState, merge, merge_all, state_of
-from tallystick.domain.instants import HOUR_US
+from tallystick.domain.aggregation import EMPTY, RollupState, fold_points, merge, merge_all
+from tallystick.domain.instants import DAY_US, HOUR_US
+from tallystick.domain.levels import integral_hours, integral_of
+from tallystick.domain.meters import Aggregation, Fold, Selection
 from tallystick.domain.periods import Period, cut_at_hours, hour_of
 from tallystick.ports.event_store import UsageCell
+from tallystick.storage.sqlite.details import detail_of
+from tallystick.storage.sqlite.rollups import hour_points
 from tallystick.storage.sqlite.statements import statements
 
 if TYPE_CHECKING:
@@ -29,19 +32,38 @@ class SqliteUsageReader:
 
     def usage(self, meter: Meter, customer: str, period: Period) -> RollupState:
         """Return the state of all stored events of the meter and customer in the period."""
-        return merge_all(cell.state for cell in self.hours(meter, customer, period))
+        with self._database.read() as connection:
+            reading = _Reading(connection, meter.selection, customer)
+            merged = merge_all(state for _, _, state in reading.hours(period))
+            if meter.aggregation is Aggregation.TIME_WEIGHTED:
+                return integral_of(merged, reading.before(period.start_at), period, meter.per)
+            if meter.aggregation is Aggregation.LAST_EVER and merged.detail is None:
+                return merged._replace(detail=reading.before(period.start_at).detail)
+            return merged
 
     def hours(self, meter: Meter, customer: str, period: Period) -> list[UsageCell]:
         """Return the same by UTC hour, hours without events left out, oldest first."""
         with self._database.read() as connection:
-            known = _clamped(connection, customer, period)
-            if known is None:
-                return []
-            cut = cut_at_hours(known)
-            cells = [cell for end in cut.ends for cell in _folded(connection, meter, customer, end)]
-            if cut.whole_hours:
-                cells += _stored(connection, meter, customer, cut.whole_hours)
-        return sorted(cells)
+            reading = _Reading(connection, meter.selection, customer)
+            cells = [UsageCell(hour_at, state) for hour_at, _, state in reading.hours(period)]
+            if meter.aggregation is Aggregation.TIME_WEIGHTED:
+                before = reading.before(period.start_at)
+                return [
+                    UsageCell(hour_at, state)
+                    for hour_at, state in integral_hours(cells, before, period, meter.per)
+                ]
+            return cells
+
+    def breakdown(self, meter: Meter, customer: str, period: Period) -> dict[str, RollupState]:
+        """Return the state of each group of the meter's, by its values as a JSON array."""
+        if meter.breakdown is None:
+            return {}
+        with self._database.read() as connection:
+            reading = _Reading(connection, meter.breakdown, customer)
+            groups: dict[str, RollupState] = {}
+            for _, dimension, state in reading.hours(period):
+                groups[dimension] = merge(groups.get(dimension, EMPTY), state)
+            return groups
 
     def customers(self, prefix: str = "") -> Iterator[str]:
         """Return every customer that has usage, in order."""
@@ -55,53 +77,86 @@ class SqliteUsageReader:
             last = found
 
 
-def _clamped(connection: sqlite3.Connection, customer: str, period: Period) -> Period | None:
-    """Return the part of the period in which the customer has any events.
+class _Reading:
+    """Reads one selection of one customer, in one snapshot."""
 
-    It spares the seeks of empty hours, which are most where a period is asked for by its years.
-    """
-    first_at, last_at = connection.execute(_SQL["usage_span"], {"customer": customer}).fetchone()
-    if first_at is None:
-        return None
-    start_at, end_at = max(period.start_at, first_at), min(period.end_at, last_at + 1)
-    if start_at >= end_at:
-        return None
-    # widened back to whole hours where the period allows it: rollups serve those
-    return Period(
-        max(period.start_at, hour_of(start_at)), min(period.end_at, -(-end_at // HOUR_US) * HOUR_US)
-    )
+    def __init__(self, connection: sqlite3.Connection, selection: Selection, customer: str) -> None:
+        self._connection = connection
+        self._selection = selection
+        self._customer = customer
+        self._selection_id = self._id_of(selection)
+        span = connection.execute(_SQL["span"], (customer, self._selection_id)).fetchone()
+        self._span = Period(span[0], span[1] + DAY_US) if span else None
+
+    def hours(self, period: Period) -> list[tuple[int, str, RollupState]]:
+        """Return hour, dimension and state of what the period has, oldest first."""
+        if self._span is None or not self._span.overlaps(period):
+            return []
+        known = Period(
+            max(period.start_at, self._span.start_at), min(period.end_at, self._span.end_at)
+        )
+        cut = cut_at_hours(known)
+        found = [row for end in cut.ends for row in self._folded(end)]
+        if cut.whole_hours:
+            found += self._stored(cut.whole_hours)
+        return sorted(found, key=lambda row: row[:2])
+
+    def before(self, at: int) -> RollupState:
+        """Return the state of the last hour with events before the instant, up to it."""
+        if self._span is None or self._span.start_at >= at:
+            return EMPTY
+        upto = min(hour_of(at), self._span.end_at)
+        if upto == hour_of(at) < at:
+            ragged = [state for _, _, state in self._folded(Period(upto, at))]
+            if ragged:
+                return ragged[0]
+        if upto <= self._span.start_at:
+            return EMPTY
+        row = self._connection.execute(
+            _SQL["latest_cell_before"],
+            {
+                "from_at": self._span.start_at,
+                "to_at": upto,
+                "selection_id": self._selection_id,
+                "customer": self._customer,
+            },
+        ).fetchone()
+        return _state(self._selection.fold, row) if row else EMPTY
+
+    def _stored(self, hours: Period) -> list[tuple[int, str, RollupState]]:
+        rows = self._connection.execute(
+            _SQL["hour_cells"],
+            {
+                "from_at": hours.start_at,
+                "to_at": hours.end_at,
+                "selection_id": self._selection_id,
+                "customer": self._customer,
+            },
+        )
+        fold = self._selection.fold
+        return [(row[0], row[1], _state(fold, row[2:])) for row in rows]
+
+    def _folded(self, part: Period) -> list[tuple[int, str, RollupState]]:
+        """Fold the events of a part of one or two hours."""
+        plain_id = self._id_of(Selection(self._selection.event_type))
+        groups: dict[tuple[int, str], RollupState] = {}
+        for hour_at in range(hour_of(part.start_at), part.end_at, HOUR_US):
+            row = self._connection.execute(
+                _SQL["hour_end"], (hour_at, plain_id, self._customer)
+            ).fetchone()
+            if row is None:
+                continue
+            for dimension, points in hour_points(self._connection, row[0], self._selection).items():
+                inside = [point for point in points if point.at in part]
+                if inside:
+                    groups[hour_at, dimension] = fold_points(inside, self._selection.fold)
+        return [(*key, state) for key, state in groups.items()]
+
+    def _id_of(self, selection: Selection) -> int:
+        row = self._connection.execute(_SQL["selection_id"], (selection.definition,)).fetchone()
+        return int(row[0]) if row else 0
 
 
-def _stored(
-    connection: sqlite3.Connection, meter: Meter, customer: str, hours: Period
-) -> list[UsageCell]:
-    (meter_id,) = connection.execute(_SQL["meter_id"], (meter.key,)).fetchone()
-    rows = connection.execute(
-        _SQL["hour_cells"],
-        {
-            "from_at": hours.start_at,
-            "to_at": hours.end_at,
-            "meter_id": meter_id,
-            "customer": customer,
-        },
-    )
-    return [UsageCell(hour_at, RollupState(*state)) for hour_at, *state in rows]
-
-
-def _folded(
-    connection: sqlite3.Connection, meter: Meter, customer: str, part: Period
-) -> list[UsageCell]:
-    rows = connection.execute(
-        _SQL["values_between"],
-        {
-            "customer": customer,
-            "from_at": part.start_at,
-            "to_at": part.end_at,
-            "type": meter.event_type,
-        },
-    )
-    by_hour: dict[int, RollupState] = {}
-    for occurred_at, value in rows:
-        hour_at = hour_of(occurred_at)
-        by_hour[hour_at] = merge(by_hour.get(hour_at, EMPTY), state_of(Decimal(value)))
-    return [UsageCell(hour_at, state) for hour_at, state in by_hour.items()]
+def _state(fold: Fold, row: tuple[Any, ...]) -> RollupState:
+    event_count, sum_whole, sum_pico, detail = row
+    return RollupState(event_count, sum_whole, sum_pico, detail_of(fold, detail))

@@ -6,9 +6,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tallystick.domain.aggregation import RollupState
+from tallystick.domain.events import identity_of
+from tallystick.domain.instants import format_instant
+from tallystick.domain.periods import hour_of
 from tallystick.ports.verification import Cell
+from tallystick.storage.sqlite.details import detail_of
 from tallystick.storage.sqlite.events import stored_event
 from tallystick.storage.sqlite.outbox import stored_report
+from tallystick.storage.sqlite.rollups import Selections
 from tallystick.storage.sqlite.statements import statements
 
 if TYPE_CHECKING:
@@ -39,24 +44,66 @@ class SqliteSnapshotReader:
 class _SqliteSnapshot:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        (self._merged_seq,) = connection.execute(_SQL["merged_seq"]).fetchone()
+        self._recent: dict[bytes, int] | None = None
 
     def events(self) -> Iterator[StoredEvent]:
         for row in self._connection.execute(_SQL["all_events"]):
             yield stored_event(row)
 
-    def contents(self, identities: list[bytes]) -> list[bytes | None]:
-        found = [
-            self._connection.execute(_SQL["content_of_identity"], (identity,)).fetchone()
-            for identity in identities
-        ]
-        return [row[0] if row else None for row in found]
+    def places(self, identities: list[bytes]) -> list[int | None]:
+        if self._recent is None:
+            rows = self._connection.execute(_SQL["identities_after"], (self._merged_seq,))
+            self._recent = {}
+            for seq, source, event_id in rows:
+                self._recent.setdefault(identity_of(source, event_id), seq)
+        return [self._place(identity, self._recent) for identity in identities]
 
-    def identity_count(self) -> int:
-        return int(self._connection.execute(_SQL["count_identities"]).fetchone()[0])
+    def _place(self, identity: bytes, recent: dict[bytes, int]) -> int | None:
+        row = self._connection.execute(_SQL["place_of_identity"], (identity,)).fetchone()
+        return int(row[0]) if row else recent.get(identity)
+
+    def faults(self) -> Iterator[str]:
+        identities, events = self._connection.execute(
+            _SQL["count_merged"], {"merged_seq": self._merged_seq}
+        ).fetchone()
+        if identities != events:
+            yield f"{identities} identities are kept for {events} events"
+        yield from self._chain_faults()
+
+    def _chain_faults(self) -> Iterator[str]:
+        """Check that each hour's chain links all its events: usage is folded along it."""
+        selections = Selections(self._connection.execute(_SQL["all_selections"]))
+        plain_ids = {kind: found.plain_id for kind, found in selections.by_type.items()}
+        ends: dict[tuple[int, str, int], int] = {}
+        for seq, previous_seq, type_, customer, at in self._connection.execute(_SQL["all_links"]):
+            key = (hour_of(at), customer, plain_ids.get(type_, 0))
+            if ends.get(key, 0) != previous_seq:
+                yield f"event {seq} follows {previous_seq} in its hour, not {ends.get(key, 0)}"
+            ends[key] = seq
+        kept = {
+            (hour_at, customer, selection_id): last_seq
+            for hour_at, customer, last_seq, selection_id in self._connection.execute(
+                _SQL["all_chains"]
+            )
+        }
+        for key in ends.keys() | kept.keys():
+            if ends.get(key) != kept.get(key):
+                yield (
+                    f"hour {format_instant(key[0])}, customer {key[1]}: its events are kept from "
+                    f"{kept.get(key)} back, and the last is {ends.get(key)}"
+                )
 
     def cells(self) -> Iterator[tuple[Cell, RollupState]]:
-        for hour_at, meter_key, customer, *state in self._connection.execute(_SQL["all_cells"]):
-            yield Cell(hour_at, meter_key, customer), RollupState(*state)
+        selections = Selections(self._connection.execute(_SQL["all_selections"])).by_id
+        for hour_at, selection_id, customer, dimension, *state in self._connection.execute(
+            _SQL["all_cells"]
+        ):
+            selection = selections[selection_id]
+            yield (
+                Cell(hour_at, selection, customer, dimension),
+                RollupState(state[0], state[1], state[2], detail_of(selection.fold, state[3])),
+            )
 
     def reports(self) -> Iterator[UsageReport]:
         for row in self._connection.execute(_ALL_REPORTS, {"customer": None}):

@@ -39,8 +39,12 @@ CREATE TABLE prices (
     applied_at INTEGER NOT NULL
 ) STRICT;
 
+-- previous_seq is the event before this one of the same customer, type and UTC hour (0: none), so
+-- that an hour's events are found from its rollup without an index over customers, whose upkeep
+-- would cost a page per event.
 CREATE TABLE usage_events (
     seq INTEGER PRIMARY KEY,
+    previous_seq INTEGER NOT NULL,
     source TEXT NOT NULL,
     id TEXT NOT NULL,
     type TEXT NOT NULL,
@@ -51,23 +55,49 @@ CREATE TABLE usage_events (
     properties BLOB NOT NULL
 ) STRICT;
 
-CREATE INDEX usage_events_by_customer ON usage_events (customer, occurred_at);
-
--- Every (source, id) ever stored, as a digest, with a digest of the rest of the event.
+-- Every (source, id) ever stored up to merged_seq, as a digest, with the place of its event in the
+-- log; those of later events are in the memory of whoever writes, and are read from the log again
+-- when that is lost. Some of the later ones may be here already.
 CREATE TABLE event_identities (
     identity BLOB PRIMARY KEY,
-    content BLOB NOT NULL
+    seq INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Time comes first in the key: new events then touch neighbouring pages.
+CREATE TABLE identity_merges (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    merged_seq INTEGER NOT NULL
+) STRICT;
+INSERT INTO identity_merges (id, merged_seq) VALUES (1, 0);
+
+-- What meters select: an event type, filters, groups, and what is remembered. The plain selection
+-- of a type comes first.
+CREATE TABLE selections (
+    id INTEGER PRIMARY KEY,
+    definition TEXT NOT NULL UNIQUE
+) STRICT;
+
+-- Time comes first in the key: new events then touch neighbouring pages. detail is what a selection
+-- remembers beyond count and sum, as JSON; last_seq, in plain selections, the hour's newest event.
 CREATE TABLE usage_rollups (
     hour_at INTEGER NOT NULL,
-    meter_id INTEGER NOT NULL,
+    selection_id INTEGER NOT NULL,
     customer TEXT NOT NULL,
+    dimension TEXT NOT NULL,
     event_count INTEGER NOT NULL,
     sum_whole INTEGER NOT NULL,
     sum_pico INTEGER NOT NULL,
-    PRIMARY KEY (hour_at, meter_id, customer)
+    detail TEXT,
+    last_seq INTEGER NOT NULL,
+    PRIMARY KEY (hour_at, selection_id, customer, dimension)
+) STRICT, WITHOUT ROWID;
+
+-- The first and the last UTC day on which a customer has rollups.
+CREATE TABLE usage_spans (
+    customer TEXT NOT NULL,
+    selection_id INTEGER NOT NULL,
+    first_day_at INTEGER NOT NULL,
+    last_day_at INTEGER NOT NULL,
+    PRIMARY KEY (customer, selection_id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE customer_links (

@@ -12,12 +12,6 @@ INSERT INTO meters (
 ON CONFLICT (key) DO UPDATE SET
     display_name = excluded.display_name, report_every_minutes = excluded.report_every_minutes;
 
--- name: meter_row
-SELECT id, event_type, aggregation, decimals, stripe_meter_id FROM meters WHERE key = ?;
-
--- name: events_of_type
-SELECT customer, occurred_at, value FROM usage_events WHERE type = ?;
-
 -- name: keep_price
 INSERT INTO prices (
     stripe_price_id, key, product_key, product_name, unit_label, meter_key, definition, applied_at

@@ -11,9 +11,10 @@ VALUES (?, ?, ?, ?);
 -- name: mark_customer_due
 -- A customer's usage from before the link becomes due with it.
 INSERT INTO report_due (customer, meter_key, mark)
-SELECT DISTINCT usage_events.customer, meters.key, installation.due_mark
-FROM installation CROSS JOIN usage_events JOIN meters ON meters.event_type = usage_events.type
-WHERE usage_events.customer = ?
+SELECT DISTINCT usage_spans.customer, meters.key, installation.due_mark
+FROM installation CROSS JOIN usage_spans JOIN selections ON selections.id = usage_spans.selection_id
+    JOIN meters ON meters.event_type = selections.definition ->> 'event_type'
+WHERE usage_spans.customer = ?
 ON CONFLICT (customer, meter_key) DO UPDATE SET mark = excluded.mark;
 
 -- name: next_mark

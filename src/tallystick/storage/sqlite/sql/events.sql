@@ -1,26 +1,35 @@
--- name: last_seq
--- The newest event's place in the log.
-SELECT COALESCE(MAX(seq), 0) FROM usage_events;
+-- name: log_end
+-- The newest event's place in the log, and up to where identities are merged.
+SELECT (SELECT COALESCE(MAX(seq), 0) FROM usage_events), merged_seq FROM identity_merges;
 
--- name: claim_identity
--- One row if the identity is new, none if it was stored before.
-INSERT INTO event_identities (identity, content) VALUES (?, ?) ON CONFLICT DO NOTHING;
+-- name: catalog_version
+SELECT catalog_version FROM installation;
 
--- name: content_of_identity
-SELECT content FROM event_identities WHERE identity = ?;
+-- name: identities_after
+SELECT seq, source, id FROM usage_events WHERE seq > ? ORDER BY seq;
 
--- name: append_event
-INSERT INTO usage_events (seq, source, id, type, customer, occurred_at, received_at, value, properties)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+-- name: find_identities
+-- Seeks each; most are new, and then none is found.
+WITH wanted (identity) AS (VALUES (?))
+SELECT event_identities.identity, event_identities.seq
+FROM wanted CROSS JOIN event_identities ON event_identities.identity = wanted.identity;
 
--- name: add_to_rollup
--- STRICT refuses the REAL that an overflowing sum would become, so a sum never wraps nor rounds.
-INSERT INTO usage_rollups (hour_at, meter_id, customer, event_count, sum_whole, sum_pico)
-VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (hour_at, meter_id, customer) DO UPDATE SET
-    event_count = event_count + excluded.event_count,
-    sum_whole = sum_whole + excluded.sum_whole + (sum_pico + excluded.sum_pico) / 1000000000000,
-    sum_pico = (sum_pico + excluded.sum_pico) % 1000000000000;
+-- name: merge_identities
+-- What a crash left half merged is merged once more.
+INSERT INTO event_identities (identity, seq) VALUES (?, ?) ON CONFLICT DO NOTHING;
+
+-- name: merged_upto
+UPDATE identity_merges SET merged_seq = MAX(merged_seq, ?);
+
+-- name: append_events
+INSERT INTO usage_events (
+    seq, previous_seq, source, id, type, customer, occurred_at, received_at, value, properties
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: events_at
+WITH wanted (seq) AS (VALUES (?))
+SELECT usage_events.seq, received_at, source, id, type, customer, occurred_at, value, properties
+FROM wanted CROSS JOIN usage_events ON usage_events.seq = wanted.seq;
 
 -- name: scan_events
 SELECT seq, received_at, source, id, type, customer, occurred_at, value, properties
@@ -28,6 +37,3 @@ FROM usage_events WHERE seq > ? ORDER BY seq LIMIT ?;
 
 -- name: count_events
 SELECT COUNT(*) FROM usage_events;
-
--- name: meter_ids
-SELECT key, id FROM meters;

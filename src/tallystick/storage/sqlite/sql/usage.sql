@@ -5,25 +5,33 @@ WITH RECURSIVE hours (hour_at) AS (
     UNION ALL
     SELECT hour_at + 3600000000 FROM hours WHERE hour_at + 3600000000 < :to_at
 )
-SELECT usage_rollups.hour_at, event_count, sum_whole, sum_pico
-FROM hours JOIN usage_rollups ON usage_rollups.hour_at = hours.hour_at
-    AND meter_id = :meter_id AND customer = :customer
-ORDER BY usage_rollups.hour_at;
+SELECT cell.hour_at, cell.dimension, event_count, sum_whole, sum_pico, detail
+FROM hours CROSS JOIN usage_rollups AS cell ON cell.hour_at = hours.hour_at
+    AND cell.selection_id = :selection_id AND cell.customer = :customer;
 
--- name: values_between
--- The values of one customer's events of a type in [from, to), for the ragged ends of a period.
-SELECT occurred_at, value FROM usage_events
-WHERE customer = :customer AND occurred_at >= :from_at AND occurred_at < :to_at AND type = :type;
+-- name: latest_cell_before
+-- Looks back hour by hour for the last one before :to_at, not beyond :from_at.
+WITH RECURSIVE hours (hour_at) AS (
+    SELECT :to_at - 3600000000
+    UNION ALL
+    SELECT hour_at - 3600000000 FROM hours WHERE hour_at > :from_at
+)
+SELECT cell.event_count, sum_whole, sum_pico, detail
+FROM hours CROSS JOIN usage_rollups AS cell ON cell.hour_at = hours.hour_at
+    AND cell.selection_id = :selection_id AND cell.customer = :customer AND cell.dimension = ''
+WHERE cell.event_count > 0
+LIMIT 1;
 
--- name: meter_id
-SELECT id FROM meters WHERE key = ?;
+-- name: hour_end
+-- The newest event of an hour, from which its chain starts.
+SELECT last_seq FROM usage_rollups
+WHERE hour_at = ? AND selection_id = ? AND customer = ? AND dimension = '';
+
+-- name: selection_id
+SELECT id FROM selections WHERE definition = ?;
 
 -- name: next_customer
-SELECT MIN(customer) FROM usage_events WHERE customer > ?;
+SELECT MIN(customer) FROM usage_spans WHERE customer > ?;
 
--- name: usage_span
--- The times of the customer's first and last event.
--- Two queries in one: SQLite seeks for a MIN or a MAX alone, and scans for both together.
-SELECT
-    (SELECT MIN(occurred_at) FROM usage_events WHERE customer = :customer),
-    (SELECT MAX(occurred_at) FROM usage_events WHERE customer = :customer);
+-- name: span
+SELECT first_day_at, last_day_at FROM usage_spans WHERE customer = ? AND selection_id = ?;

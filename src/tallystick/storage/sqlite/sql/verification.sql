@@ -2,15 +2,33 @@
 SELECT seq, received_at, source, id, type, customer, occurred_at, value, properties
 FROM usage_events ORDER BY seq;
 
--- name: content_of_identity
-SELECT content FROM event_identities WHERE identity = ?;
+-- name: place_of_identity
+SELECT seq FROM event_identities WHERE identity = ?;
 
--- name: count_identities
-SELECT COUNT(*) FROM event_identities;
+-- name: merged_seq
+SELECT merged_seq FROM identity_merges;
+
+-- name: identities_after
+SELECT seq, source, id FROM usage_events WHERE seq > ?;
+
+-- name: count_merged
+SELECT
+    (SELECT COUNT(*) FROM event_identities WHERE seq <= :merged_seq),
+    (SELECT COUNT(*) FROM usage_events WHERE seq <= :merged_seq);
+
+-- name: all_selections
+SELECT id, definition FROM selections;
 
 -- name: all_cells
-SELECT hour_at, meters.key, customer, event_count, sum_whole, sum_pico
-FROM usage_rollups JOIN meters ON meters.id = meter_id;
+SELECT hour_at, selection_id, customer, dimension, event_count, sum_whole, sum_pico, detail
+FROM usage_rollups;
+
+-- name: all_chains
+-- Where each hour's chain starts; and each event's link.
+SELECT hour_at, customer, last_seq, selection_id FROM usage_rollups WHERE last_seq > 0;
+
+-- name: all_links
+SELECT seq, previous_seq, type, customer, occurred_at FROM usage_events ORDER BY seq;
 
 -- name: all_due
 SELECT customer, meter_key FROM report_due

@@ -1,0 +1,92 @@
+"""``POST /v1/events``: the one request that comes thousands of times a second."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from starlette.requests import ClientDisconnect
+
+from tallystick.api.bodies import read_sent_body
+from tallystick.api.event_bodies import parse_events
+from tallystick.api.group_append import GroupAppend
+from tallystick.api.problems import Problem, problem_of
+from tallystick.domain.events import EventStatus
+from tallystick.pipeline.ingest import results
+from tallystick.ports.errors import PortError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from tallystick.api.authentication import KeyCheck
+    from tallystick.pipeline.ingest import Ingest
+
+EVENTS_PATH = "/v1/events"
+
+_encoder = msgspec.json.Encoder()
+
+
+class EventsFirst:
+    """Takes ``POST /v1/events`` past the router and the layers around it, which are a third of what
+    a request of one event costs.
+    """
+
+    def __init__(self, events: EventsEndpoint, app: ASGIApp) -> None:
+        self._events = events
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and scope["path"] == EVENTS_PATH and scope["method"] == "POST":
+            await self._events(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == EVENTS_PATH:
+            problem = Problem(
+                405,
+                "method_not_allowed",
+                f"{scope['method']} {EVENTS_PATH}: Method Not Allowed",
+                {"Allow": "POST"},
+            )
+            await problem.response()(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+class EventsEndpoint:
+    """Answers a request with events after they are durable."""
+
+    def __init__(self, ingest: Ingest, keys: KeyCheck) -> None:
+        self._ingest = ingest
+        self._keys = keys
+        self._appends = GroupAppend(ingest)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        try:
+            answer = await self._answer(dict(scope["headers"]), receive)
+        except Problem as problem:
+            await problem.response()(scope, receive, send)
+        except PortError as error:
+            await problem_of(error).response()(scope, receive, send)
+        except ClientDisconnect:
+            return
+        else:
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(answer)).encode()),
+            ]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": answer})
+
+    async def _answer(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        self._keys.check(headers.get(b"authorization", b"").decode("latin-1"))
+        body = await read_sent_body(headers, receive)
+        drafts = parse_events(headers.get(b"content-type", b"").decode("latin-1"), body)
+        batch = self._ingest.check(drafts)
+        statuses = await self._appends.append(batch.events) if batch.events else []
+        return _encoder.encode(
+            {
+                "accepted": statuses.count(EventStatus.ACCEPTED),
+                "duplicates": statuses.count(EventStatus.DUPLICATE),
+                "results": results(batch, statuses),
+            }
+        )

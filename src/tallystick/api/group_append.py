@@ -1,0 +1,109 @@
+"""Appends of many requests in one: what arrives while the store commits goes with its next commit.
+
+One hand-over to the store's thread and one back serve all requests of a group; for requests of one
+event that is most of what they cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+import anyio
+
+from tallystick.ports.errors import StoreBusy, UsageOverflow
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from tallystick.domain.events import EventStatus, UsageEvent
+    from tallystick.pipeline.ingest import Ingest
+
+GROUP_EVENTS_MAX = 4_000
+"""Events of one append, unless a single request has more: bounds how long the first one waits."""
+
+UNDER_WAY_MAX = 2
+"""Appends with the store at once: one is prepared while the other is made durable."""
+
+WAITING_EVENTS_MAX = 200_000
+"""Events that wait for an append; more is refused, because waiting would not end."""
+
+
+class _Waiting(NamedTuple):
+    events: list[UsageEvent]
+    answer: asyncio.Future[list[EventStatus]]
+
+
+class GroupAppend:
+    """Gathers appends. Belongs to one event loop."""
+
+    def __init__(self, ingest: Ingest) -> None:
+        self._ingest = ingest
+        self._waiting: list[_Waiting] = []
+        self._waiting_events = 0
+        self._under_way = 0
+
+    async def append(self, events: list[UsageEvent]) -> list[EventStatus]:
+        """Store a request's events and return what became of each, once they are durable.
+
+        Raises:
+            StoreUnavailable, StoreBusy: nothing of the request was stored.
+        """
+        if self._waiting_events + len(events) > WAITING_EVENTS_MAX:
+            raise StoreBusy(f"{self._waiting_events} events are waiting; slow down and repeat")
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(events, loop.create_future())
+        self._waiting.append(waiting)
+        self._waiting_events += len(events)
+        if len(self._waiting) == 1 and self._under_way < UNDER_WAY_MAX:
+            loop.call_soon(self._start)  # after what else is ready has joined
+        try:
+            return await waiting.answer
+        except UsageOverflow:  # of this request or of one that shared its append
+            return await anyio.to_thread.run_sync(self._ingest.append_singly, events)
+
+    def _start(self) -> None:
+        while self._waiting and self._under_way < UNDER_WAY_MAX:
+            self._start_one()
+
+    def _start_one(self) -> None:
+        group: list[_Waiting] = []
+        events: list[UsageEvent] = []
+        for waiting in self._waiting:
+            if events and len(events) + len(waiting.events) > GROUP_EVENTS_MAX:
+                break
+            group.append(waiting)
+            events += waiting.events
+        del self._waiting[: len(group)]
+        self._waiting_events -= len(events)
+        loop = asyncio.get_running_loop()
+        try:
+            future = self._ingest.append(events)
+        except StoreBusy as error:
+            for waiting in group:
+                _settle(waiting, error)
+            return
+        self._under_way += 1
+        future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._finish, group, done))
+
+    def _finish(self, group: list[_Waiting], done: Future[list[EventStatus]]) -> None:
+        self._under_way -= 1
+        self._start()
+        error = done.exception()
+        first = 0
+        for waiting in group:
+            if error is None:
+                upto = first + len(waiting.events)
+                _settle(waiting, done.result()[first:upto])
+                first = upto
+            else:
+                _settle(waiting, error)
+
+
+def _settle(waiting: _Waiting, outcome: list[EventStatus] | BaseException) -> None:
+    if waiting.answer.done():  # the client is gone
+        return
+    if isinstance(outcome, BaseException):
+        waiting.answer.set_exception(outcome)
+    else:
+        waiting.answer.set_result(outcome)

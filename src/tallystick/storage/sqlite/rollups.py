@@ -1,0 +1,301 @@
+"""Rollups, as the writer keeps them: read once, folded in memory, written once a commit."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tallystick.domain.aggregation import (
+    NotMergeable,
+    Point,
+    RollupState,
+    fold_points,
+    merge,
+    point_of,
+    state_of,
+)
+from tallystick.domain.events import read_properties
+from tallystick.domain.instants import DAY_US, HOUR_US
+from tallystick.domain.meters import Selection
+from tallystick.domain.quantity import PICO, text_and_parts
+from tallystick.ports.errors import UsageOverflow
+from tallystick.storage.sqlite.details import detail_of, detail_text
+from tallystick.storage.sqlite.statements import read_rows, statements, write_rows
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from tallystick.domain.events import UsageEvent
+    from tallystick.domain.meters import Meter
+
+CELLS_MAX = 40_000
+"""Cells kept in memory: those of the present hour, of as many customers."""
+
+_INTEGER_MAX = (1 << 63) - 1
+_SQL = statements("rollups")
+
+CellKey = tuple[int, int, str, str]
+"""Hour, selection, customer, dimension."""
+
+
+Cell = list[Any]
+"""A rollup as stored: count, whole, pico, detail, and the newest event of the hour's chain; then
+the first event of the append that touched it last. A list, because it changes with each event."""
+
+
+class TypeSelections(NamedTuple):
+    """The selections of one event type: the plain one's id, and the others."""
+
+    plain_id: int
+    others: tuple[tuple[int, Selection], ...]
+
+
+class Selections:
+    """The selections in force, by id and by event type."""
+
+    def __init__(self, rows: Iterable[tuple[int, str]]) -> None:
+        self.by_id = {id_: Selection.of_definition(text) for id_, text in rows}
+        self.by_type: dict[str, TypeSelections] = {}
+        for id_, selection in self.by_id.items():
+            known = self.by_type.get(selection.event_type)
+            if selection.is_plain:
+                self.by_type[selection.event_type] = TypeSelections(id_, ())
+            elif known:
+                self.by_type[selection.event_type] = known._replace(
+                    others=(*known.others, (id_, selection))
+                )
+
+
+class RollupWriter:
+    """Folds appended events into their cells. Only the writer's thread may use it."""
+
+    def __init__(self) -> None:
+        self._hours: dict[tuple[int, int], dict[str, Cell]] = {}
+        self._others: dict[CellKey, Cell] = {}
+        self._count = 0
+        self.selections = Selections(())
+
+    def forget(self) -> None:
+        """Drop the cells in memory, which may differ from the database now."""
+        self._hours.clear()
+        self._others.clear()
+        self._count = 0
+
+    def read_selections(self, connection: sqlite3.Connection) -> None:
+        """Take the selections that are in force now."""
+        self.selections = Selections(connection.execute(_SQL["selections"]))
+
+    def fold(
+        self,
+        connection: sqlite3.Connection,
+        events: Sequence[UsageEvent],
+        first_seq: int,
+        received_at: int,
+    ) -> Folding:
+        """Fold events, stored from ``first_seq`` on, into the cells in memory.
+
+        The caller writes the events and then the cells, or forgets.
+
+        Raises:
+            UsageOverflow: a sum would leave 64 bits; the caller forgets.
+        """
+        if self._count > CELLS_MAX:
+            self.forget()
+        folding = Folding(self._hours, self._others, self.selections)
+        folding.add_all(events, first_seq, received_at)
+        folding.complete(connection)
+        self._count += len(folding.new)
+        return folding
+
+
+class Folding:
+    """The cells that some events change; ``rows`` are the events as the log's columns, one after
+    another.
+    """
+
+    def __init__(
+        self,
+        hours: dict[tuple[int, int], dict[str, Cell]],
+        others: dict[CellKey, Cell],
+        selections: Selections,
+    ) -> None:
+        self._hours = hours
+        self._others = others
+        self._selections = selections
+        self._first_row: dict[CellKey, int] = {}
+        self._later: list[tuple[UsageEvent, int]] = []
+        self._out_of_order: set[CellKey] = set()
+        self._touched: dict[CellKey, Cell] = {}
+        self.new: set[CellKey] = set()
+        self.rows: list[Any] = []
+
+    def add_all(self, events: Sequence[UsageEvent], first_seq: int, received_at: int) -> None:
+        """Add events to their hours' plain cells, as ``merge`` would, and to the rows."""
+        by_type = self._selections.by_type
+        hours, rows = self._hours, self.rows
+        for seq, event in enumerate(events, first_seq):
+            at = event.occurred_at
+            customer = event.customer
+            plain_id, others = by_type[event.type]
+            hour = (at - at % HOUR_US, plain_id)
+            cells = hours.get(hour)
+            if cells is None:
+                cells = hours[hour] = {}
+            cell = cells.get(customer)
+            if cell is None:
+                cell = cells[customer] = [0, 0, 0, None, 0, 0]
+                self._first_row[*hour, customer, ""] = len(rows)
+            if cell[5] != first_seq:  # not touched by these events yet
+                cell[5] = first_seq
+                self._touched[*hour, customer, ""] = cell
+            text, whole, pico = text_and_parts(event.value)
+            rows += (
+                seq,
+                cell[4],
+                event.source,
+                event.id,
+                event.type,
+                customer,
+                at,
+                received_at,
+                text,
+                event.properties,
+            )
+            cell[0] += 1
+            cell[1] += whole
+            cell[2] += pico
+            cell[4] = seq
+            if others:
+                self._later.append((event, seq))
+
+    def complete(self, connection: sqlite3.Connection) -> None:
+        """Join the cells that were not in memory to what is stored of them."""
+        if self._first_row:
+            self._join_stored(connection)
+        for cell in self._touched.values():
+            if cell[2] >= PICO:
+                carry, cell[2] = divmod(cell[2], PICO)
+                cell[1] += carry
+            if not -_INTEGER_MAX <= cell[1] <= _INTEGER_MAX:
+                raise UsageOverflow("a sum of usage would leave the range that is added exactly")
+        for event, seq in self._later:
+            self._fold_others(connection, event, seq)
+
+    def _join_stored(self, connection: sqlite3.Connection) -> None:
+        self.new.update(self._first_row)
+        for key, stored in _read(connection, list(self._first_row), self._selections):
+            cell = self._touched[key]
+            for part in range(3):
+                cell[part] += stored[part]
+            # the first event here follows the last one there
+            self.rows[self._first_row[key] + 1] = stored[4]
+            self.new.discard(key)
+
+    def _fold_others(self, connection: sqlite3.Connection, event: UsageEvent, seq: int) -> None:
+        properties = read_properties(event.properties)
+        hour_at = event.occurred_at - event.occurred_at % HOUR_US
+        for selection_id, selection in self._selections.by_type[event.type].others:
+            if not selection.takes(properties):
+                continue
+            key = (hour_at, selection_id, event.customer, selection.dimension(properties))
+            cell = self._other(connection, key)
+            point = point_of(selection, seq, event.occurred_at, event.value, properties)
+            state = RollupState(cell[0], cell[1], cell[2], cell[3])
+            try:
+                cell[:4] = merge(state, state_of(point, selection.fold))
+            except NotMergeable:  # an earlier event of a level: folded anew from all of the hour
+                self._out_of_order.add(key)
+
+    def _other(self, connection: sqlite3.Connection, key: CellKey) -> Cell:
+        cell = self._others.get(key)
+        if cell is None:
+            found = dict(_read(connection, [key], self._selections))
+            cell = self._others[key] = found.get(key) or [0, 0, 0, None, 0, 0]
+            if not found:
+                self.new.add(key)
+        self._touched[key] = cell
+        return cell
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Write the cells, and widen the spans of new ones; the events are written by now."""
+        for key in self._out_of_order:
+            self._touched[key][:4] = self._refolded(connection, key)
+        rows: list[Any] = []
+        for key, (count, whole, pico, detail, last_seq, _) in self._touched.items():
+            rows += (*key, count, whole, pico, detail and detail_text(detail), last_seq)
+        write_rows(connection, _SQL["keep_cells"], rows, 9)
+        if self.new:
+            _widen_spans(connection, self.new)
+
+    def _refolded(self, connection: sqlite3.Connection, key: CellKey) -> RollupState:
+        hour_at, selection_id, customer, dimension = key
+        selection = self._selections.by_id[selection_id]
+        plain_id = self._selections.by_type[selection.event_type].plain_id
+        last_seq = self._touched[hour_at, plain_id, customer, ""][4]
+        points = hour_points(connection, last_seq, selection)
+        return fold_points(points.get(dimension, ()), selection.fold)
+
+
+def _read(
+    connection: sqlite3.Connection, keys: list[CellKey], selections: Selections
+) -> Iterator[tuple[CellKey, Cell]]:
+    """Return those of the cells that are stored."""
+    keys.sort()
+    flat = list(chain.from_iterable(keys))
+    for row in read_rows(connection, _SQL["cells_of"], flat, 4):
+        fold = selections.by_id[row[1]].fold
+        yield row[:4], [row[4], row[5], row[6], detail_of(fold, row[7]), row[8], 0]
+
+
+def _widen_spans(connection: sqlite3.Connection, keys: Iterable[CellKey]) -> None:
+    days = {(key[2], key[1], key[0] - key[0] % DAY_US) for key in keys}
+    rows = [part for day in sorted(days) for part in (*day, day[2])]
+    write_rows(connection, _SQL["widen_spans"], rows, 4)
+
+
+def hour_points(
+    connection: sqlite3.Connection, last_seq: int, selection: Selection
+) -> dict[str, list[Point]]:
+    """Return a selection's events of one customer's hour, along the chain that ends so, by
+    dimension.
+    """
+    by_dimension: dict[str, list[Point]] = {}
+    for seq, occurred_at, value, raw in connection.execute(_SQL["hour_events"], (last_seq,)):
+        properties = read_properties(raw)
+        if selection.takes(properties):
+            point = point_of(selection, seq, occurred_at, Decimal(value), properties)
+            by_dimension.setdefault(selection.dimension(properties), []).append(point)
+    return by_dimension
+
+
+def open_selections(connection: sqlite3.Connection, meters: Sequence[Meter]) -> None:
+    """Make the selections of meters that have none yet, with rollups of what was stored before."""
+    known = {text for _, text in connection.execute(_SQL["selections"])}
+    wanted = [Selection(meter.event_type) for meter in meters]
+    wanted += [selection for meter in meters for selection in meter.selections]
+    for selection in wanted:
+        if selection.definition not in known:
+            known.add(selection.definition)
+            row = connection.execute(_SQL["add_selection"], (selection.definition,)).fetchone()
+            if not selection.is_plain:  # no event is stored before its type's plain selection
+                _fold_history(connection, row[0], selection)
+
+
+def _fold_history(connection: sqlite3.Connection, selection_id: int, selection: Selection) -> None:
+    points: dict[CellKey, list[Point]] = {}
+    for seq, customer, at, value, raw in connection.execute(
+        _SQL["events_of_type"], (selection.event_type,)
+    ):
+        properties = read_properties(raw)
+        if selection.takes(properties):
+            key = (at - at % HOUR_US, selection_id, customer, selection.dimension(properties))
+            point = point_of(selection, seq, at, Decimal(value), properties)
+            points.setdefault(key, []).append(point)
+    rows: list[Any] = []
+    for key, found in sorted(points.items()):
+        count, whole, pico, detail = fold_points(found, selection.fold)
+        rows += (*key, count, whole, pico, detail_text(detail), 0)
+    write_rows(connection, _SQL["keep_cells"], rows, 9)
+    _widen_spans(connection, points)

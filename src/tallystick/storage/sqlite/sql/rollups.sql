@@ -1,0 +1,37 @@
+-- name: selections
+SELECT id, definition FROM selections ORDER BY id;
+
+-- name: add_selection
+INSERT INTO selections (definition) VALUES (?) RETURNING id;
+
+-- name: cells_of
+WITH wanted (hour_at, selection_id, customer, dimension) AS (VALUES (?, ?, ?, ?))
+SELECT cell.hour_at, cell.selection_id, cell.customer, cell.dimension, event_count, sum_whole,
+    sum_pico, detail, last_seq
+FROM wanted CROSS JOIN usage_rollups AS cell
+    ON cell.hour_at = wanted.hour_at AND cell.selection_id = wanted.selection_id
+    AND cell.customer = wanted.customer AND cell.dimension = wanted.dimension;
+
+-- name: keep_cells
+INSERT OR REPLACE INTO usage_rollups (
+    hour_at, selection_id, customer, dimension, event_count, sum_whole, sum_pico, detail, last_seq
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: widen_spans
+INSERT INTO usage_spans (customer, selection_id, first_day_at, last_day_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (customer, selection_id) DO UPDATE SET
+    first_day_at = MIN(first_day_at, excluded.first_day_at),
+    last_day_at = MAX(last_day_at, excluded.last_day_at);
+
+-- name: hour_events
+-- An hour's events of one customer and type, from the newest back along the chain.
+WITH RECURSIVE chain (seq, previous_seq, occurred_at, value, properties) AS (
+    SELECT seq, previous_seq, occurred_at, value, properties FROM usage_events WHERE seq = ?
+    UNION ALL
+    SELECT event.seq, event.previous_seq, event.occurred_at, event.value, event.properties
+    FROM chain CROSS JOIN usage_events AS event ON event.seq = chain.previous_seq
+)
+SELECT seq, occurred_at, value, properties FROM chain;
+
+-- name: events_of_type
+SELECT seq, customer, occurred_at, value, properties FROM usage_events WHERE type = ?;
