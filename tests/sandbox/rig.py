@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import select
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import stripe
@@ -23,12 +25,20 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 COMMAND = "from typer import run; from tallystick.cli.sandbox import sandbox; run(sandbox)"
+SOURCE = Path(__file__).parents[2] / "src"
 START_S_MAX = 20.0
 READY_S_MAX = 30.0
 MAY_2015 = int(datetime(2015, 5, 1, tzinfo=UTC).timestamp())
 JUNE_2015 = int(datetime(2015, 6, 1, tzinfo=UTC).timestamp())
 DAY_S = 86_400
 HOUR_S = 3_600
+
+
+def environment() -> dict[str, str]:
+    """Return an environment in which a process runs this tree's code, where there is one."""
+    if not SOURCE.is_dir():
+        return dict(os.environ)
+    return {**os.environ, "PYTHONPATH": str(SOURCE)}
 
 
 class RunningSandbox:
@@ -39,6 +49,7 @@ class RunningSandbox:
             [sys.executable, "-c", COMMAND, "--port", "0", *arguments],
             stdout=subprocess.PIPE,
             text=True,
+            env=environment(),
         )
         self.url = self._first_line().removeprefix("listening on ").strip()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.rig import COMMAND, HOUR_S, Rig, RunningSandbox, instant
+from tests.sandbox.rig import COMMAND, HOUR_S, Rig, RunningSandbox, environment, instant
 
 JAN, FEB = instant(2026, 1, 1), instant(2026, 2, 1)
 PACKAGE = Path(__file__).parents[2] / "src" / "tallystick" / "sandbox"
@@ -20,7 +20,11 @@ PACKAGE = Path(__file__).parents[2] / "src" / "tallystick" / "sandbox"
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", COMMAND, *arguments], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=environment(),
     )
 
 

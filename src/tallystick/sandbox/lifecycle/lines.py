@@ -71,7 +71,7 @@ def usage_lines(
     price = account.prices.get(window.price)
     assert price is not None, "an item's price is never deleted"
     span = (max(window.start, window.usage_from), window.end)
-    quantity = window_quantity(account, window.item, window.price, span)
+    quantity = window_quantity(account, window, span)
     if window.is_trial:
         charges = [Charge(max(quantity, ZERO), ZERO, 0)]
     else:
@@ -113,6 +113,7 @@ def window_of(
         item=item.id,
         price=item.price,
         subscription=subscription.id,
+        customer=subscription.customer,
         start=item.period_start,
         end=end,
         is_trial=is_trial,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tallystick.sandbox.state.account import Account
+    from tallystick.sandbox.state.billing_records import UsageWindow
     from tallystick.sandbox.state.records import Meter, MeterEvent, UsageRecord
 
 ZERO = Decimal(0)
@@ -99,16 +100,14 @@ def recorded_quantity(account: Account, item: str, how: str, start: int, end: in
     return Decimal(sum(record.quantity for record in inside))
 
 
-def window_quantity(account: Account, item: str, price_id: str, span: tuple[int, int]) -> Decimal:
+def window_quantity(account: Account, window: UsageWindow, span: tuple[int, int]) -> Decimal:
     """Return the usage of a subscription item in a window, from whichever way it reports."""
-    price = account.prices.get(price_id)
+    price = account.prices.get(window.price)
     assert price is not None, "an item's price is never deleted"
     assert price.recurring is not None, "only recurring prices make items"
     if price.recurring.meter is None:
         how = price.recurring.aggregate_usage or "sum"
-        return recorded_quantity(account, item, how, *span)
+        return recorded_quantity(account, window.item, how, *span)
     meter = account.meters.get(price.recurring.meter)
     assert meter is not None, "meters are never deleted"
-    subscription = account.subscriptions.get(account.item_owner[item])
-    assert subscription is not None, "an item belongs to a subscription"
-    return metered_quantity(account, meter, subscription.customer, *span)
+    return metered_quantity(account, meter, window.customer, *span)

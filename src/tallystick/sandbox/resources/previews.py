@@ -14,8 +14,8 @@ from tallystick.sandbox.lifecycle.periods import is_metered
 from tallystick.sandbox.lifecycle.prorations import credit_unused
 from tallystick.sandbox.lifecycle.renewal import cycle_draft
 from tallystick.sandbox.resources.invoice_items import new_invoice_item
-from tallystick.sandbox.resources.subscription_updates import read_change
-from tallystick.sandbox.resources.subscriptions import draft_subscription
+from tallystick.sandbox.resources.subscription_updates import changed_items, read_change
+from tallystick.sandbox.resources.subscriptions import check_items, draft_subscription
 from tallystick.sandbox.shapes.invoices import render_invoice
 from tallystick.sandbox.wire.errors import StripeError, missing, refused
 from tallystick.sandbox.wire.operations import Operation
@@ -126,6 +126,7 @@ def _of_subscription(call: Call, subscription: Subscription) -> Invoice:
         return _cancelled(call, subscription, now)
     if details:
         change = read_change(call, subscription, details)
+        check_items(account, changed_items(subscription, change))
         effect = change_subscription(account, subscription, change)
         invoices_now = details.get("proration_behavior") == "always_invoice"
         if effect.draft is not None or invoices_now:

@@ -51,7 +51,7 @@ def new_item(call: Call, given: dict[str, Any], path: str, now: int) -> Subscrip
     """
     account = call.account
     price = find_or_make_price(call, given, path, is_recurring=True)
-    if "price_data" not in given:
+    if given.get("price") or given.get("plan"):
         if not price.active:
             raise refused("The price specified is inactive.", f"{path}[price]")
         check_price(account, price, call.version, f"{path}[price]")

@@ -84,16 +84,32 @@ def apply_change(
     account: Account, subscription: Subscription, change: Change, payment_behavior: str | None
 ) -> None:
     """Make a change and bill it; with ``error_if_incomplete`` first see whether it can be paid."""
+    trial = copy.deepcopy(subscription)
+    rehearsed = copy.deepcopy(change)
+    check_items(account, changed_items(trial, rehearsed))
     if payment_behavior == "error_if_incomplete":
-        trial = copy.deepcopy(subscription)
-        effect = change_subscription(account, trial, copy.deepcopy(change))
+        effect = change_subscription(account, trial, rehearsed)
         if effect.draft is not None or change.proration_behavior == "always_invoice":
             _check_payable(account, trial, effect)
     effect = change_subscription(account, subscription, change)
-    check_items(account, subscription)
     for item in subscription.items:
         account.item_owner[item.id] = subscription.id
     bill_change(account, subscription, change, effect)
+
+
+def changed_items(subscription: Subscription, change: Change) -> Subscription:
+    """Return a copy with the items as they would be, to see whether they can stand together."""
+    outcome = copy.copy(subscription)
+    items = {item.id: item for item in subscription.items}
+    for one in change.items:
+        if one.old is not None:
+            items.pop(one.old.id, None)
+        if one.new is not None:
+            items[one.new.id] = one.new
+    if not items:
+        raise refused("A subscription must have at least one item.", "items")
+    outcome.items = list(items.values())
+    return outcome
 
 
 def _check_payable(account: Account, subscription: Subscription, effect: Effect) -> None:

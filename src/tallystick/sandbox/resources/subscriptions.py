@@ -178,7 +178,7 @@ def check_items(account: Account, subscription: Subscription) -> None:
     """Refuse items that cannot stand together.
 
     Raises:
-        StripeError: 400, one price twice, or different intervals in classic mode
+        StripeError: 400, one price twice, another currency, or different intervals in classic mode
             (DOC:billing-mode/compare: flexible allows mixed intervals).
     """
     seen: set[str] = set()
@@ -193,6 +193,12 @@ def check_items(account: Account, subscription: Subscription) -> None:
         price = account.prices.get(item.price)
         assert price is not None
         assert price.recurring is not None
+        if subscription.currency not in (price.currency, *price.currency_options):
+            raise refused(
+                f"The price specified only supports `{price.currency}`. This doesn't match the "
+                f"expected currency: `{subscription.currency}`.",
+                "items",
+            )
         intervals.add((price.recurring.interval, price.recurring.interval_count))
     if len(intervals) > 1 and not subscription.is_flexible:
         raise refused(

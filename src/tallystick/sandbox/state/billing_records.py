@@ -126,6 +126,7 @@ class UsageWindow(msgspec.Struct, kw_only=True, omit_defaults=True):
     item: str
     price: str
     subscription: str
+    customer: str
     start: int
     end: int
     is_trial: bool = False

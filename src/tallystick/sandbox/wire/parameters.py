@@ -222,7 +222,8 @@ class Either(Reader):
         for choice in self._words:
             if raw in choice.words:
                 return raw
-        for option in (*self._scalars, *self._words, *self._nested):
+        named = [choice for choice in self._words if any(choice.words)]
+        for option in (*self._scalars, *named, *self._nested, *self._words):
             return option.read(raw, param)
         raise refused(f"Invalid value: {_shown(raw)}", param=param)
 
