@@ -293,6 +293,9 @@ def test_what_two_files_declare_is_refused_with_both_places(tmp_path: Path) -> N
     [
         ("meters: [unclosed", "c.yaml:1: is not valid YAML"),
         ("meters:\n\t- tab", "c.yaml:2: is not valid YAML"),
+        ("meters: \x00", "is not valid YAML: unacceptable character"),
+        ("- " * 5_000, "is not valid YAML: it cannot be parsed"),
+        ("a: !!timestamp x", "is not valid YAML: it cannot be parsed"),
         ("- a\n- list\n", "must be sections"),
         ("meters: 5\n", "c.yaml:1: meters: must be keys"),
         ("meters: {x: 5}\n", "c.yaml:1: meters.x: must be fields"),

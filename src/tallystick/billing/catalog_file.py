@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tallystick.billing.exact_yaml import ExactLoader
 from tallystick.domain.catalog import CatalogError, CatalogProblem, Position, locate
 from tallystick.domain.catalog_reading import SECTIONS, catalog_from_mapping
 
@@ -28,21 +28,6 @@ DEPTH_MAX = 50
 
 
 _PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
-
-
-class _ExactLoader(yaml.SafeLoader):
-    """YAML in which a number with a point is the decimal written, not the nearest float."""
-
-
-def _decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> object:
-    text = str(loader.construct_scalar(node))
-    try:
-        return Decimal(text.replace("_", ""))
-    except ArithmeticError:  # YAML's .inf, and .nan, which no price has and the check refuses
-        return text.lower().removeprefix(".")
-
-
-_ExactLoader.add_constructor("tag:yaml.org,2002:float", _decimal)
 
 
 def read_catalog(*paths: Path) -> Catalog:
@@ -138,8 +123,8 @@ class _ParsedFile:
         self.problems: list[CatalogProblem] = []
         self._name = name
         self._count = 0
-        self._loader = _ExactLoader(text)
         try:
+            self._loader = ExactLoader(text)
             node = self._loader.get_single_node()
             found = {} if node is None else self._value(node, ())
         except yaml.MarkedYAMLError as error:
@@ -147,8 +132,9 @@ class _ParsedFile:
             raise _problem(name, f"is not valid YAML: {error.problem}", line) from error
         except (yaml.YAMLError, ValueError) as error:
             raise _problem(name, f"is not valid YAML: {error}") from error
-        finally:
-            self._loader.dispose()
+        except (AttributeError, RecursionError) as error:
+            # the parser's own, for a broken !!timestamp and for thousands of brackets
+            raise _problem(name, "is not valid YAML: it cannot be parsed") from error
         if not isinstance(found, dict):
             raise _problem(name, f"must be sections: {', '.join(SECTIONS)}")
         self.document: dict[str, Any] = found
