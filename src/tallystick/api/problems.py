@@ -44,8 +44,7 @@ class Problem(Exception):
         self.members = members or {}
 
     def response(self) -> Response:
-        """Return the answer to the client: in ASCII, because a detail may quote what no UTF-8 has.
-        """
+        """Return the answer, in ASCII: a detail may quote half a character, which UTF-8 lacks."""
         body = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
