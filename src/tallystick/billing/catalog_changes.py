@@ -111,7 +111,7 @@ def _altered_meters(catalog: Catalog, store: CatalogStore) -> Iterator[CatalogPr
             was, is_now = getattr(before, field), getattr(meter, field)
             if was != is_now:
                 yield CatalogProblem(
-                    ("meters", meter.key, field),
+                    (*catalog.meter_path(meter.key), field),
                     f"was {str(was)!r} when usage was measured with it. Declare the change as a "
                     "new version of the meter (`version: 2`, one more each time): its prices "
                     "become new versions too, and subscriptions at the old ones are measured "

@@ -176,7 +176,7 @@ class WhatIf:
     def _check_meters(self) -> None:
         problems = [
             CatalogProblem(
-                ("meters", meter.key),
+                self._other.meter_path(meter.key),
                 "usage was never measured this way here, so that it cannot be rated",
             )
             for meter in self._other.meters

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tallystick.billing.exact_yaml import ExactLoader
 from tallystick.domain.prices import Price, PriceError, price_from_stripe
 
 if TYPE_CHECKING:
@@ -15,21 +16,6 @@ if TYPE_CHECKING:
 
 PRICE_FILE_BYTES_MAX = 1_000_000
 """Far more than a price of a thousand tiers; a larger file is not a price."""
-
-
-class _ExactLoader(yaml.SafeLoader):
-    """YAML's safe loader, with decimals in place of floats."""
-
-
-def _exact_number(loader: _ExactLoader, node: yaml.ScalarNode) -> Decimal | str:
-    text = str(loader.construct_scalar(node))
-    try:
-        return Decimal(text.replace("_", ""))
-    except InvalidOperation:
-        return text.lower().removeprefix(".")  # YAML's .inf; nothing else of a price reads so
-
-
-_ExactLoader.add_constructor("tag:yaml.org,2002:float", _exact_number)
 
 
 def read_price(path: Path) -> Price:
@@ -61,7 +47,7 @@ def _parse(text: str) -> Any:
     try:
         if text.lstrip().startswith("{"):
             return json.loads(text, parse_float=Decimal)
-        return yaml.load(text, Loader=_ExactLoader)  # noqa: S506 - a safe loader, by inheritance
+        return yaml.load(text, Loader=ExactLoader)  # noqa: S506 - a safe loader, by inheritance
     except (ValueError, yaml.YAMLError) as error:
         raise PriceError(
             "price_file_invalid", f"The file is neither JSON nor YAML: {_one_line(error)}", "price"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from tallystick.domain.commitments import Commitment
     from tallystick.domain.meters import Meter
@@ -154,9 +155,22 @@ class Catalog:
                 return price
         return None
 
+    def meter_path(self, key: str) -> Path:
+        """Return where the meter of that key is declared: its version is no part of the name."""
+        declared = self.document.get("meters")
+        for name, fields in declared.items() if isinstance(declared, Mapping) else ():
+            if meter_key(name, fields.get("version", 1)) == key:
+                return ("meters", name)
+        return ("meters", key)
+
     def located(self, problems: Iterable[CatalogProblem]) -> tuple[CatalogProblem, ...]:
         """Return the problems with their places in the files, as far as they are known."""
         return locate(problems, self.positions)
+
+
+def meter_key(name: str, version: int) -> str:
+    """Return the key, and event name, of a version of the meter that is declared by a name."""
+    return name if version == 1 else f"{name}_v{version}"
 
 
 def show_path(path: Sequence[str | int]) -> str:

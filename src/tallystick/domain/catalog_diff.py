@@ -135,7 +135,8 @@ class _Comparison:
                 fields = _made({"display_name": meter.display_name})
                 yield Change(Action.CREATE, Kind.METER, meter.key, fields=fields)
             else:
-                self.conflicts += _meter_conflicts(meter, found)
+                path = self._catalog.meter_path(meter.key)
+                self.conflicts += _meter_conflicts(path, found)
                 yield from _meter_change(meter, found)
         for external in self._catalog.external_meters:
             if self._state.meter(external.event_name) is None:
@@ -238,8 +239,7 @@ _LEGACY = (
 )
 
 
-def _meter_conflicts(meter: Meter, found: StripeMeter) -> Iterator[CatalogProblem]:
-    path = ("meters", meter.key)
+def _meter_conflicts(path: Path, found: StripeMeter) -> Iterator[CatalogProblem]:
     if found.formula != "sum":
         yield CatalogProblem(
             path,

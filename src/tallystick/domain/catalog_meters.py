@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tallystick.domain.catalog import ExternalMeter
+from tallystick.domain.catalog import ExternalMeter, meter_key
 from tallystick.domain.catalog_fields import Fields
 from tallystick.domain.meters import Aggregation, Meter
 from tallystick.domain.quantity import DECIMALS_MAX
@@ -56,11 +56,6 @@ def read_meters(root: Fields) -> DeclaredMeters:
         tuple(meter for meter in by_name.values() if isinstance(meter, ExternalMeter)),
         by_name,
     )
-
-
-def meter_key(name: str, version: int) -> str:
-    """Return the key, and event name, of a version of the meter that is declared by a name."""
-    return name if version == 1 else f"{name}_v{version}"
 
 
 def _measured(name: str, fields: Fields) -> Meter:
