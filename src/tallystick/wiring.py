@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tallystick.billing.billing_periods import BillingPeriods
+from tallystick.billing.dead_letters import DeadLetters
 from tallystick.billing.usage_routes import UsageRouter
 from tallystick.config import PREFIX, ConfigError, Settings
 from tallystick.domain.reports import ReportWay
@@ -43,6 +44,7 @@ from tallystick.stripe_gateway.usage_sink import MeterEventSink, UsageRecordSink
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from tallystick.domain.subscriptions import CustomerLink
     from tallystick.ports.directory import (
         CatalogStore,
         CustomerDirectory,
@@ -145,6 +147,24 @@ class Tallystick:
         return Confirmer(
             self.confirmations, self.book, self.catalog, self.stripe.summaries, self.clock
         )
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """What shows stuck reports and moves them on; Stripe is only asked for test clocks."""
+        return DeadLetters(
+            self.stuck_reports,
+            self.book,
+            self.usage,
+            self.catalog,
+            self.customers,
+            self._now_of,
+            self.clock,
+        )
+
+    def _now_of(self, link: CustomerLink) -> int:
+        """Return a customer's present; Stripe is only needed for one on a test clock."""
+        is_ours = link.test_clock_id is None
+        return self.clock.now() if is_ours else self.billing_periods().now_of(link)
 
     def close(self) -> None:
         """Finish what was begun and close the database."""

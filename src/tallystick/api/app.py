@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tallystick.api.authentication import KeyCheck
+from tallystick.api.dead_letters import DeadLetterEndpoints
 from tallystick.api.events import EventsEndpoint, EventsFirst
 from tallystick.api.openapi import openapi_document
 from tallystick.api.problems import Problem, problem_of
@@ -26,11 +27,13 @@ from tallystick.ports.errors import PortError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from tallystick.billing.dead_letters import DeadLetters
     from tallystick.domain.meters import Meter
     from tallystick.pipeline.ingest import Ingest
     from tallystick.ports.clock import Clock
     from tallystick.ports.directory import CatalogStore, CustomerDirectory, Installation
     from tallystick.ports.event_store import UsageReader
+    from tallystick.ports.outbox import Outbox, StuckReports
 
 _encoder = msgspec.json.Encoder()
 
@@ -43,7 +46,14 @@ class Product(Protocol):
     catalog: CatalogStore
     customers: CustomerDirectory
     installation: Installation
+    outbox: Outbox
+    stuck_reports: StuckReports
     clock: Clock
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """What shows stuck reports and moves them on."""
+        ...
 
 
 def create_app(product: Product) -> ASGIApp:
@@ -59,6 +69,7 @@ def _routed(endpoints: _Endpoints, rating: RatingEndpoints) -> Starlette:
             Route("/v1/customers/{customer:path}/usage", endpoints.get_usage, methods=["GET"]),
             Route("/v1/rate", rating.post_rate, methods=["POST"]),
             Route("/v1/whatif", rating.post_what_if, methods=["POST"]),
+            *endpoints.dead_letters.routes(),
             Route("/openapi.json", endpoints.get_openapi, methods=["GET"]),
             Route("/healthz", endpoints.get_health, methods=["GET"]),
         ],
@@ -75,6 +86,7 @@ class _Endpoints:
     def __init__(self, product: Product) -> None:
         self._product = product
         self.keys = KeyCheck(product.installation, product.clock)
+        self.dead_letters = DeadLetterEndpoints(product, self.authenticate)
         self._openapi = _encoder.encode(openapi_document())
 
     async def get_usage(self, request: Request) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import tallystick
+from tallystick.api.dead_letters import dead_letter_paths
 from tallystick.domain.events import NAME_CHARS_MAX, EventStatus
 from tallystick.domain.meters import Aggregation
 from tallystick.domain.usage_windows import WindowSize
@@ -16,6 +17,7 @@ _QUANTITY = {"type": "string", "description": "An exact decimal in plain notatio
 _PROBLEMS = {
     400: "The request as a whole cannot be read.",
     401: "The key is missing or not known.",
+    404: "There is no such thing.",
     413: "The body has too many bytes or events.",
     415: "The body's type or encoding is not read.",
     429: "Too much work is waiting; repeat after Retry-After.",
@@ -39,6 +41,7 @@ def openapi_document() -> dict[str, Any]:
             "/v1/customers/{customer}/usage": {"get": _get_usage()},
             "/v1/rate": {"post": _post_rate()},
             "/v1/whatif": {"post": _post_what_if()},
+            **dead_letter_paths(_responses),
             "/openapi.json": {"get": _open("This document.")},
             "/healthz": {"get": _open("The server runs and reads its database.")},
         },
@@ -269,6 +272,7 @@ def _schemas() -> dict[str, Any]:
                 },
             }
         ),
+        "Answer": {"type": "object"},
         "Problem": _object(
             {"type": text, "title": text, "status": count, "code": text, "detail": text}
         ),

@@ -12,6 +12,7 @@ import typer
 from tallystick.cli import (
     catalog,
     customers,
+    dead,
     demo,
     doctor,
     importing,
@@ -54,6 +55,8 @@ app.command()(reading.preview)
 app.command()(rate.rate)
 app.command()(whatif.whatif)
 app.command()(reporting.flush)
+app.command()(reporting.outbox)
+app.add_typer(dead.app, name="dead")
 app.command()(verifying.verify)
 app.command()(sandbox.sandbox)
 app.command()(demo.demo)

@@ -1,4 +1,4 @@
-"""`tallystick flush`."""
+"""`tallystick flush` and `tallystick outbox`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,22 @@ def flush(
             console().print(f"{what}: {counted or 'nothing'}", markup=False)
     if any(shown["outbox"].get(state) for state in (*_WAITING, *_BAD)):
         raise typer.Exit(1)
+
+
+def outbox(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+    """Show how much waits for Stripe and since when, and how much Stripe has yet to confirm.
+
+    Example: `tallystick outbox`
+    """
+    from tallystick.oversight.outbox_view import depth_view
+
+    with opened() as product:
+        shown = depth_view(product.outbox, product.clock.now())
+    if as_json:
+        print_json(shown)
+        return
+    for name, value in shown.items():
+        console().print(f"{name}: {value}", markup=False, soft_wrap=True)
 
 
 def flush_now(product: Tallystick, wait_seconds: float) -> dict[str, Any]:

@@ -81,6 +81,7 @@ def _run(product: Tallystick, listener: socket.socket) -> None:
     background = Background(
         lambda: product.reporter.run(),  # built anew: Stripe may be unreachable at first
         lambda: product.deliverer.run(),
+        lambda: product.confirmer.run(),
         product.settings.report_seconds,
     )
     server = uvicorn.Server(
@@ -89,6 +90,7 @@ def _run(product: Tallystick, listener: socket.socket) -> None:
             log_level="warning",
             access_log=False,
             lifespan="off",
+            proxy_headers=False,  # nothing here asks who the client is
             server_header=False,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )

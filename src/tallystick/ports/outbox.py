@@ -209,8 +209,10 @@ class StuckReports(Protocol):
         """Return a report in whatever state."""
         ...
 
-    def replace(self, report: UsageReport, planned: PlannedReport, decision: Decision) -> bool:
-        """Put a new report in the place of a stuck one.
+    def replace(
+        self, report: UsageReport, planned: PlannedReport | None, decision: Decision
+    ) -> bool:
+        """Put a new report in the place of a stuck one; without one, mark its usage due again.
 
         All or nothing. False if it is stuck no more, or the sequence is taken by now.
         """

@@ -17,14 +17,21 @@ DELIVER_THREADS = 4
 DELIVER_PAUSE_SECONDS = 1.0
 """How long an idle deliverer waits before it looks into the outbox again."""
 
+CONFIRM_PAUSE_SECONDS = 60.0
+"""How long the confirmer waits before it looks for delivered reports that are due again."""
+
 
 class Background:
-    """Reports and delivers beside the API. What fails is logged, and tried again after a pause."""
+    """Reports, delivers and confirms beside the API.
+
+    What fails is logged, and tried again after a pause.
+    """
 
     def __init__(
         self,
         report: Callable[[], Counter[Any]],
         deliver: Callable[[], Counter[Any]],
+        confirm: Callable[[], Counter[Any]],
         report_seconds: float,
     ) -> None:
         self._stopping = threading.Event()
@@ -34,6 +41,11 @@ class Background:
                 target=self._repeat,
                 args=("report.planned", report, report_seconds),
                 name="report",
+            ),
+            threading.Thread(
+                target=self._repeat,
+                args=("report.confirmed", confirm, CONFIRM_PAUSE_SECONDS),
+                name="confirm",
             ),
             *(
                 threading.Thread(

@@ -87,14 +87,17 @@ class SqliteStuckReports:
             row = connection.execute(_SQL["report_by_id"], (report_id,)).fetchone()
         return stored_report(row) if row else None
 
-    def replace(self, report: UsageReport, planned: PlannedReport, decision: Decision) -> bool:
-        """Put a new report in the place of a stuck one."""
+    def replace(
+        self, report: UsageReport, planned: PlannedReport | None, decision: Decision
+    ) -> bool:
+        """Put a new report in the place of a stuck one; without one, mark its usage due again."""
 
         def replace(connection: sqlite3.Connection) -> bool:
             if not _close(connection, report.id, ReportState.REPLACED, decision):
                 return False
-            added = add_report(connection, planned, decision.at)
-            if added is None:
+            if planned is None:
+                connection.execute(_SQL["mark_due_again"], (report.customer, report.meter_key))
+            elif add_report(connection, planned, decision.at) is None:
                 raise _SequenceTaken
             return True
 

@@ -59,3 +59,8 @@ INSERT INTO report_decisions (report_id, action, actor, reason, decided_at) VALU
 
 -- name: decisions
 SELECT action, actor, reason, decided_at FROM report_decisions WHERE report_id = ? ORDER BY id;
+
+-- name: mark_due_again
+INSERT INTO report_due (customer, meter_key, mark)
+SELECT ?, ?, due_mark FROM installation WHERE true
+ON CONFLICT (customer, meter_key) DO UPDATE SET mark = excluded.mark, not_before = 0;
