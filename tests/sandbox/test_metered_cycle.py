@@ -122,16 +122,18 @@ def test_lists_page_in_both_directions_and_filter(rig: Rig) -> None:
         made.append(
             rig.v1.subscriptions.create({"customer": customer.id, "items": [{"price": price.id}]})
         )
-    listing = rig.v1.subscriptions.list({"limit": 2})
+    assert rig.v1.subscriptions.list().data == []  # those on clocks only show when asked for
+    here = {"test_clock": clock.id}
+    listing = rig.v1.subscriptions.list({"limit": 2, **here})
     assert [one.id for one in listing.data] == [made[2].id, made[1].id]
     assert listing.has_more
-    following = rig.v1.subscriptions.list({"limit": 2, "starting_after": made[1].id})
+    following = rig.v1.subscriptions.list({"limit": 2, "starting_after": made[1].id, **here})
     assert [one.id for one in following.data] == [made[0].id]
     assert not following.has_more
-    before = rig.v1.subscriptions.list({"limit": 1, "ending_before": made[0].id})
+    before = rig.v1.subscriptions.list({"limit": 1, "ending_before": made[0].id, **here})
     assert [one.id for one in before.data] == [made[1].id]
     assert before.has_more
-    assert len(list(rig.v1.subscriptions.list({"limit": 1}).auto_paging_iter())) == 3
+    assert len(list(rig.v1.subscriptions.list({"limit": 1, **here}).auto_paging_iter())) == 3
     mine = rig.v1.subscriptions.list({"customer": made[0].customer, "test_clock": clock.id})
     assert [one.id for one in mine.data] == [made[0].id]
 

@@ -325,13 +325,19 @@ def cancel_subscription(call: Call) -> dict[str, Any]:
 
 
 def list_subscriptions(call: Call) -> dict[str, Any]:
-    """List subscriptions, without ``status`` those not cancelled (DOC:api/subscriptions/list)."""
+    """List subscriptions: without ``status`` those that are not cancelled.
+
+    Those on test clocks only show with ``test_clock`` or ``customer``
+    (SDK16 params/_subscription_list_params.py).
+    """
     wanted = call.params
     status = wanted.get("status")
+    shows_clocked = "customer" in wanted or "test_clock" in wanted
 
     def matches(subscription: Subscription) -> bool:
         return (
             _has_status(subscription, status)
+            and (shows_clocked or subscription.test_clock is None)
             and in_range(subscription.created, wanted.get("created"))
             and wanted.get("collection_method", subscription.collection_method)
             == subscription.collection_method
