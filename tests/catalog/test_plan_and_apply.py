@@ -294,3 +294,21 @@ def test_a_product_deleted_after_a_run_is_made_again_at_once(shop: Shop) -> None
     again = shop.apply(only).product_ids["other"]
     assert again != made
     assert first.product_ids["api"] != again
+
+
+@pytest.mark.parametrize(
+    ("new", "field"),
+    [
+        ("aggregation: sum, decimals: 4", "decimals"),
+        ("aggregation: sum, decimals: 3, filters: {region: eu}", "filters"),
+        ("aggregation: sum, decimals: 3, group_by: [region]", "group_by"),
+        ("aggregation: unique_count, property: id, decimals: 3", "aggregation"),
+    ],
+)
+def test_whatever_decides_what_usage_was_needs_a_version(shop: Shop, new: str, field: str) -> None:
+    shop.apply(BASE)
+    altered = replaced(BASE, "aggregation: sum, decimals: 3", new)
+    with pytest.raises(CatalogError, match=rf"catalog.yaml:3: meters.storage.{field}: was"):
+        shop.plan(altered)
+    versioned = replaced(altered, "event_type: stored,", "event_type: stored, version: 2,")
+    assert "meter storage_v2" in [str(change) for change in shop.plan(versioned).changes]

@@ -12,9 +12,11 @@ from tallystick.domain.catalog import Catalog, CatalogError, PlanItem, Position
 from tallystick.domain.catalog_prices import definition_of
 from tallystick.domain.catalog_warnings import catalog_warnings
 from tallystick.domain.commitments import Commitment
+from tallystick.domain.meters import PropertyFilter, TimeUnit
 from tallystick.domain.prices import UsageType, price_from_stripe
 from tallystick.domain.rating import rate
 from tallystick.domain.spend_caps import SpendCap
+from tallystick.wiring import Tallystick
 from tests.catalog.shop import BASE, write
 from tests.fixtures.paths import CATALOG_FILE
 
@@ -331,3 +333,51 @@ def test_a_file_or_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "none.yaml", tmp_path):
         with pytest.raises(CatalogError):
             read_catalog(path)
+
+
+SELECTING = """\
+meters:
+  users:
+    event_type: seen
+    aggregation: unique_count
+    property: user_id
+    filters: {tier: [1, 2.5, true], region: eu}
+    group_by: [region]
+  seats: {event_type: seat, aggregation: time_weighted, per: day}
+"""
+
+
+def test_a_meter_says_which_events_it_takes_and_what_it_reads_of_them() -> None:
+    users, seats = read(SELECTING).meters
+    assert users.counted_property == "user_id"
+    assert users.filters == (
+        PropertyFilter("tier", ("1", "2.5", "true")),
+        PropertyFilter("region", ("eu",)),
+    )
+    assert users.filters[0].passes({"tier": True})
+    assert (users.group_by, users.per, seats.per) == (("region",), TimeUnit.HOUR, TimeUnit.DAY)
+
+
+def test_every_field_of_a_meter_is_kept(product: Tallystick) -> None:
+    catalog = read(SELECTING)
+    ids = {meter.key: f"mtr_{meter.key}" for meter in catalog.meters}
+    product.catalog.keep(catalog, ids, {}, 0)
+    kept = product.catalog.meters().by_key
+    assert [kept[meter.key] for meter in catalog.meters] == list(catalog.meters)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("    property: user_id\n", "", "meters.users.property"),
+        ("    aggregation: unique_count\n", "    aggregation: sum\n", "meters.users.property"),
+        ("region: eu}", "region: []}", "meters.users.filters.region"),
+        ("region: eu}", "region: null}", "meters.users.filters.region"),
+        ("group_by: [region]", "group_by: [5]", "meters.users.group_by[0]"),
+        ("per: day", "per: fortnight", "meters.seats.per"),
+        ("aggregation: time_weighted", "aggregation: max", "meters.seats.per"),
+    ],
+)
+def test_a_selection_that_cannot_be_is_named(old: str, new: str, field: str) -> None:
+    assert old in SELECTING
+    assert [shown for _, shown in problems_of(SELECTING.replace(old, new))] == [field]

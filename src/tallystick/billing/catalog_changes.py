@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from tallystick.ports.directory import CatalogStore
     from tallystick.ports.stripe import CatalogGateway
 
-_FIXED = ("event_type", "aggregation", "decimals")
+_FIXED_BY_FIELD = {
+    "event_type": "event_type",
+    "aggregation": "aggregation",
+    "decimals": "decimals",
+    "property": "counted_property",
+    "filters": "filters",
+    "group_by": "group_by",
+    "per": "per",
+}
+"""What decides a meter's usage, by the field that declares it."""
 
 
 class CatalogPlan(NamedTuple):
@@ -107,8 +116,8 @@ def _altered_meters(catalog: Catalog, store: CatalogStore) -> Iterator[CatalogPr
     in_force = store.meters().by_key
     for meter in catalog.meters:
         before = in_force.get(meter.key)
-        for field in _FIXED if before is not None else ():
-            was, is_now = getattr(before, field), getattr(meter, field)
+        for field, name in _FIXED_BY_FIELD.items() if before is not None else ():
+            was, is_now = getattr(before, name), getattr(meter, name)
             if was != is_now:
                 yield CatalogProblem(
                     (*catalog.meter_path(meter.key), field),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from tallystick.domain.aggregation import quantity_of
@@ -188,9 +189,13 @@ class WhatIf:
 
 
 def _is_measured(meter: Meter, in_force: Meter | None) -> bool:
-    return in_force is not None and (
-        (meter.event_type, meter.aggregation, meter.decimals)
-        == (in_force.event_type, in_force.aggregation, in_force.decimals)
+    """Tell whether usage was measured as the meter is declared, whatever it is called and when
+    reported.
+    """
+    return in_force is not None and meter == replace(
+        in_force,
+        display_name=meter.display_name,
+        report_every_minutes=meter.report_every_minutes,
     )
 
 

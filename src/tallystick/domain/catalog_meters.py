@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from tallystick.domain.catalog import ExternalMeter, meter_key
 from tallystick.domain.catalog_fields import Fields
-from tallystick.domain.meters import Aggregation, Meter
-from tallystick.domain.quantity import DECIMALS_MAX
+from tallystick.domain.meters import (
+    Aggregation,
+    Meter,
+    PropertyFilter,
+    TimeUnit,
+    property_text,
+)
+from tallystick.domain.quantity import DECIMALS_MAX, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +26,10 @@ METER_FIELDS = (
     "decimals",
     "version",
     "report_every_minutes",
+    "property",
+    "filters",
+    "group_by",
+    "per",
     "external",
 )
 
@@ -62,14 +73,56 @@ def _measured(name: str, fields: Fields) -> Meter:
     minutes = None
     if fields.has("report_every_minutes"):
         minutes = fields.whole("report_every_minutes", None, REPORT_MINUTES_MIN, REPORT_MINUTES_MAX)
+    aggregation = Aggregation(fields.choice("aggregation", tuple(Aggregation)))
+    if aggregation is not Aggregation.TIME_WEIGHTED and fields.has("per"):
+        fields.wrong("per", "belongs to time_weighted alone")
     return Meter(
         key=meter_key(name, fields.whole("version", 1, 1, VERSION_MAX)),
         display_name=fields.text("display_name", default=name),
         event_type=fields.text("event_type"),
-        aggregation=Aggregation(fields.choice("aggregation", tuple(Aggregation))),
+        aggregation=aggregation,
         decimals=fields.whole("decimals", 0, 0, DECIMALS_MAX),
         report_every_minutes=minutes,
+        counted_property=_counted_property(fields, aggregation),
+        filters=_filters(fields),
+        group_by=_group_by(fields),
+        per=TimeUnit(fields.choice("per", tuple(TimeUnit), TimeUnit.HOUR)),
     )
+
+
+def _counted_property(fields: Fields, aggregation: Aggregation) -> str | None:
+    """Return whose values are counted: unique_count needs it, and nothing else has it."""
+    if aggregation is Aggregation.UNIQUE_COUNT:
+        return fields.text("property")
+    if fields.has("property"):
+        fields.wrong("property", "belongs to unique_count alone, which counts its values")
+    return None
+
+
+def _filters(fields: Fields) -> tuple[PropertyFilter, ...]:
+    found = []
+    for name, declared in fields.named("filters"):
+        values = declared if isinstance(declared, list) else [declared]
+        # as ingest sees the property of an event, so that 5 and true are what they are there
+        texts = [
+            plain(value) if isinstance(value, Decimal) else property_text({name: value}, name)
+            for value in values
+        ]
+        shown = tuple(text for text in texts if text is not None)
+        if not shown or len(shown) < len(texts):
+            path = (*fields.path, "filters", name)
+            fields.problems.add(path, "one value of the property, or a list of them, is needed")
+            continue
+        found.append(PropertyFilter(name, shown))
+    return tuple(found)
+
+
+def _group_by(fields: Fields) -> tuple[str, ...]:
+    names = fields.listed("group_by")
+    for place, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip():
+            fields.problems.add((*fields.path, "group_by", place), "a property's name is needed")
+    return tuple(name for name in names if isinstance(name, str))
 
 
 def _external(name: str, fields: Fields) -> ExternalMeter:

@@ -17,7 +17,7 @@ from tallystick.domain.catalog_prices import (
     TAX_BEHAVIORS,
 )
 from tallystick.domain.catalog_reading import MINOR_MAX, PERIODS_MAX, QUANTITY_MAX
-from tallystick.domain.meters import Aggregation
+from tallystick.domain.meters import Aggregation, TimeUnit
 from tallystick.domain.price_limits import CURRENCY_LETTERS, INTERVAL_COUNT_MAX_BY_INTERVAL
 from tallystick.domain.prices import TIERS_MAX, BillingScheme, PackageRound, TiersMode, UsageType
 from tallystick.domain.quantity import DECIMALS_MAX, DIGITS_MAX
@@ -82,6 +82,21 @@ def _meter() -> Schema:
                 "type": "integer",
                 "minimum": REPORT_MINUTES_MIN,
                 "maximum": REPORT_MINUTES_MAX,
+            },
+            "property": {**_TEXT, "description": "What unique_count counts the values of."},
+            "filters": {
+                "description": "Only events whose properties have one of these values.",
+                "type": "object",
+                "additionalProperties": {"type": ["string", "number", "boolean", "array"]},
+            },
+            "group_by": {
+                "description": "Properties that usage can be broken down by.",
+                "type": "array",
+                "items": _TEXT,
+            },
+            "per": {
+                "description": "The time in the unit of time_weighted: seat-days, GB-hours.",
+                "enum": [str(one) for one in TimeUnit],
             },
         },
         ("event_type", "aggregation"),

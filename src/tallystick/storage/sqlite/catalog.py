@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tallystick.domain.catalog_prices import definition_of
 from tallystick.domain.catalog_reading import catalog_from_mapping
-from tallystick.domain.meters import Aggregation, Meter, MeterSet
+from tallystick.domain.meters import Aggregation, Meter, MeterSet, PropertyFilter, TimeUnit
 from tallystick.domain.prices import Price, price_from_stripe
 from tallystick.domain.quantity import plain
 from tallystick.domain.usage_records import RecordAggregation
@@ -111,9 +111,21 @@ def _plain_text(value: object) -> str:
     return plain(value)
 
 
-def _meter(row: tuple[str, str, str, str, int, int | None]) -> Meter:
-    key, display_name, event_type, aggregation, decimals, minutes = row
-    return Meter(key, display_name, event_type, Aggregation(aggregation), decimals, minutes)
+def _meter(row: tuple[Any, ...]) -> Meter:
+    *plain_fields, aggregation, decimals, minutes, counted, filters, group_by, per = row
+    key, display_name, event_type = plain_fields
+    return Meter(
+        key,
+        display_name,
+        event_type,
+        Aggregation(aggregation),
+        decimals,
+        report_every_minutes=minutes,
+        counted_property=counted,
+        filters=tuple(PropertyFilter(name, tuple(values)) for name, values in json.loads(filters)),
+        group_by=tuple(json.loads(group_by)),
+        per=TimeUnit(per),
+    )
 
 
 def _keep_meter(connection: sqlite3.Connection, meter: Meter, stripe_meter_id: str) -> None:
@@ -126,6 +138,10 @@ def _keep_meter(connection: sqlite3.Connection, meter: Meter, stripe_meter_id: s
             meter.aggregation,
             meter.decimals,
             meter.report_every_minutes,
+            meter.counted_property,
+            json.dumps([[each.property, list(each.values)] for each in meter.filters]),
+            json.dumps(meter.group_by),
+            meter.per,
             stripe_meter_id,
         ),
     )
