@@ -198,7 +198,8 @@ def finalize_invoice(account: Account, invoice: Invoice) -> None:
         _number(invoice, customer)
         _apply_balance(account, invoice, customer)
     if invoice.collection_method == "send_invoice":
-        invoice.due_date = days_after(now, invoice.days_until_due or 0)
+        if invoice.due_date is None:
+            invoice.due_date = days_after(now, invoice.days_until_due or 0)
         account.timeline(invoice.test_clock).schedule(invoice.due_date + 1, "overdue", invoice.id)
     emit_invoice(account, "invoice.finalized", invoice)
 

@@ -14,10 +14,11 @@ from tallystick.sandbox.lifecycle.periods import is_metered
 from tallystick.sandbox.lifecycle.prorations import credit_unused
 from tallystick.sandbox.lifecycle.renewal import cycle_draft
 from tallystick.sandbox.resources.invoice_items import new_invoice_item
+from tallystick.sandbox.resources.subscription_terms import check_tax_rates
 from tallystick.sandbox.resources.subscription_updates import changed_items, read_change
 from tallystick.sandbox.resources.subscriptions import check_items, draft_subscription
 from tallystick.sandbox.shapes.invoices import render_invoice
-from tallystick.sandbox.wire.errors import StripeError, missing, refused
+from tallystick.sandbox.wire.errors import StripeError, missing, refused, unsupported
 from tallystick.sandbox.wire.operations import Operation
 
 if TYPE_CHECKING:
@@ -122,6 +123,14 @@ def _of_subscription(call: Call, subscription: Subscription) -> Invoice:
     account = call.account
     details = call.params.get("subscription_details", {})
     now = call.now(subscription.test_clock)
+    if call.params.get("currency", subscription.currency) != subscription.currency:
+        raise refused("The currency of a subscription cannot be changed.", "currency")
+    if "billing_mode" in details:
+        raise unsupported("A preview with another `billing_mode`", "subscription_details")
+    if "default_tax_rates" in details:
+        subscription.default_tax_rates = check_tax_rates(
+            account, details["default_tax_rates"], "subscription_details[default_tax_rates]"
+        )
     if details.get("cancel_now"):
         return _cancelled(call, subscription, now)
     if details:
@@ -193,11 +202,11 @@ OPERATIONS = (
         "invoice_items.tax_rates invoice_items.unit_amount_decimal preview_mode subscription "
         "subscription_details.billing_cycle_anchor subscription_details.billing_mode "
         "subscription_details.cancel_now "
-        "subscription_details.default_tax_rates subscription_details.items.clear_usage "
+        "subscription_details.default_tax_rates "
         "subscription_details.items.deleted subscription_details.items.id "
         "subscription_details.items.metadata subscription_details.items.price "
         "subscription_details.items.quantity "
-        "subscription_details.items.tax_rates subscription_details.metadata "
+        "subscription_details.items.tax_rates "
         "subscription_details.proration_behavior subscription_details.proration_date "
         "subscription_details.trial_end",
     ),

@@ -133,6 +133,12 @@ def read_recurring(account: Account, given: dict[str, Any], version: Version) ->
         StripeError: 400, an unknown or inactive meter, a metered price without a meter where
             usage records no longer exist (DOC:changelog/basil/2025-03-31).
     """
+    if given.get("aggregate_usage") and not version.has_usage_records:
+        raise refused(
+            "Received unknown parameter: recurring[aggregate_usage]",
+            "recurring[aggregate_usage]",
+            "parameter_unknown",
+        )
     recurring = Recurring(
         interval=given["interval"],
         interval_count=given.get("interval_count", 1),
@@ -160,6 +166,11 @@ def read_recurring(account: Account, given: dict[str, Any], version: Version) ->
             )
         recurring.aggregate_usage = recurring.aggregate_usage or "sum"
         return recurring
+    if recurring.aggregate_usage:
+        raise refused(
+            "`aggregate_usage` cannot be set together with `meter`: the meter aggregates.",
+            "recurring[aggregate_usage]",
+        )
     meter = account.meters.get(recurring.meter)
     if meter is None:
         raise missing("billing meter", recurring.meter, "recurring[meter]", status=400)

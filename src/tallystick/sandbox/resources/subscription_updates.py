@@ -76,8 +76,9 @@ def require_changeable(
         raise refused(
             "A canceled subscription can only update its cancellation_details and metadata."
         )
-    if params.get("payment_behavior") == "pending_if_incomplete":
-        raise unsupported("`payment_behavior=pending_if_incomplete`", "payment_behavior")
+    behavior = params.get("payment_behavior")
+    if behavior in ("pending_if_incomplete", "default_incomplete"):
+        raise unsupported(f"An update with `payment_behavior={behavior}`", "payment_behavior")
 
 
 def apply_change(
