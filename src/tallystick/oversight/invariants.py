@@ -133,7 +133,9 @@ def _check_reported(
     findings = []
     for (customer, meter_key, period), rows in grouped.items():
         expected = measured.quantity(meter_key, customer, period)
-        reported = add_all(report.quantity for report in rows)
+        reported = add_all(
+            report.quantity for report in rows if report.state is not ReportState.REPLACED
+        )
         if reported != expected and (customer, meter_key) not in due:
             findings.append(
                 f"{customer}, {meter_key}, {period}: reported {plain(reported)}, "
@@ -159,8 +161,13 @@ def check_stripe(
     grouped = reports_by_period(reports)
     for (customer, meter_key, period), rows in grouped.items():
         delivered = _delivered(rows)
-        theirs = summaries.summarized(
-            stripe_meter_ids[meter_key], rows[0].stripe_customer_id, period
+        item_id = rows[0].stripe_item_id
+        theirs = (
+            summaries.recorded(item_id, period)
+            if item_id
+            else summaries.summarized(
+                stripe_meter_ids[meter_key], rows[0].stripe_customer_id, period
+            )
         )
         if theirs != delivered:
             findings.append(

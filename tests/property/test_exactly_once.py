@@ -1,0 +1,322 @@
+"""After any mixture of faults, Stripe's totals equal the measured usage to the unit.
+
+A state machine over the real pipeline, on a real file, against the real sandbox over real HTTP, on
+one clock that the machine moves. More of it: TALLYSTICK_EXACTLY_ONCE_EXAMPLES=200.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from tallystick.config import Settings
+from tallystick.domain.aggregation import quantity_of
+from tallystick.domain.instants import DAY_US, HOUR_US, MINUTE_US, parse_instant
+from tallystick.domain.quantity import add_all
+from tallystick.domain.reports import ReportState
+from tallystick.oversight.invariants import check_store, check_stripe, reports_by_period
+from tallystick.ports.errors import PortError
+from tallystick.ports.outbox import Decision, StuckFilter
+from tallystick.wiring import Tallystick
+from tests.fixtures.billed_customers import METER, BilledCustomers
+from tests.fixtures.clocked_sandbox import ClockedSandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tallystick.domain.reports import UsageReport
+
+EXAMPLES = int(os.environ.get("TALLYSTICK_EXACTLY_ONCE_EXAMPLES", "6"))
+STEPS = 20
+
+START = parse_instant("2026-01-28T09:30:30Z")
+ROUNDS_MAX = 60
+
+CUSTOMERS = ("ada", "bob", "leo")
+REQUEST_FAULTS = (
+    "rate_limit",
+    "rate_limit_bare",
+    "conflict",
+    "server_error",
+    "server_error_after",
+    "cut_before",
+    "cut_after",
+)
+USAGE_PATHS = ("*/billing/meter_event*", "/v1/subscription_items/*")
+CRASH_POINTS = (
+    "before_record",
+    "after_record",
+    "after_claim",
+    "after_send",
+    "before_settle",
+    "after_settle",
+)
+
+
+class Crash(BaseException):
+    """The process dies here: nothing that comes after it happens."""
+
+
+class CrashPoints:
+    """Lets the product die at a named point, once."""
+
+    def __init__(self) -> None:
+        self.armed: str | None = None
+
+    def reach(self, point: str) -> None:
+        if self.armed == point:
+            self.armed = None
+            raise Crash(point)
+
+    def install(self, product: Tallystick) -> None:
+        self._around(product.book, "record", "before_record", "after_record")
+        self._around(product.outbox, "claim", None, "after_claim")
+        self._around(product.outbox, "settle", "before_settle", "after_settle")
+        for sink in product.stripe.usage.values():
+            self._around(sink, "send", None, "after_send")
+
+    def _around(self, owner: Any, name: str, before: str | None, after: str) -> None:
+        inner: Callable[..., Any] = getattr(owner, name)
+
+        def crashing(*arguments: Any, **named: Any) -> Any:
+            if before:
+                self.reach(before)
+            result = inner(*arguments, **named)
+            if name != "claim" or result:
+                self.reach(after)
+            return result
+
+        setattr(owner, name, crashing)
+
+
+_sandbox: list[ClockedSandbox] = []
+
+
+def the_sandbox() -> ClockedSandbox:
+    """Return one sandbox for all runs: each has an account of its own."""
+    if not _sandbox:
+        _sandbox.append(ClockedSandbox())
+    return _sandbox[0]
+
+
+class ExactlyOnce(RuleBasedStateMachine):
+    """A team's product and its customers, with everything going wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sandbox = the_sandbox()
+        self.clock = self.sandbox.clock
+        self.clock.at = START
+        self.folder = Path(tempfile.mkdtemp())
+        self.crashes = CrashPoints()
+        self.product: Tallystick | None = None
+        self.measured: Counter[str] = Counter()
+        self.rules: list[dict[str, Any]] = []
+
+    @initialize(
+        way=st.sampled_from(["meter_events", "meter_event_stream"]),
+        how=st.sampled_from(["sum", "max", "last_during_period"]),
+    )
+    def begin(self, way: str, how: str) -> None:
+        self.settings = Settings(
+            database_url=f"sqlite:///{self.folder / 'tallystick.db'}",
+            stripe_api_key=self.sandbox.new_key(),
+            stripe_api_base=self.sandbox.url,
+            stripe_rate=1_000_000,
+            stripe_meter_events=way,  # type: ignore[arg-type]  # one of the two above
+        )
+        self.open()
+        self.customers = BilledCustomers(self.running, self.settings, self.clock, how)
+
+    def open(self) -> None:
+        self.product = Tallystick(self.settings, self.clock)
+
+    @property
+    def running(self) -> Tallystick:
+        assert self.product is not None
+        return self.product
+
+    @rule(
+        customer=st.sampled_from(CUSTOMERS),
+        value=st.integers(1, 50),
+        age_us=st.integers(0, 3 * DAY_US),
+    )
+    def use(self, customer: str, value: int, age_us: int) -> None:
+        at = max(self.clock.now() - age_us, START)
+        self.customers.use(self.running, customer, at, value)
+
+    @rule(customer=st.sampled_from(CUSTOMERS), share=st.integers(1, 100))
+    def correct(self, customer: str, share: int) -> None:
+        """Take some of the present period's usage back."""
+        meter = self.running.catalog.meters().by_key[METER]
+        items, _ = self.running.customers.items(self.customers.stripe_ids[customer])
+        period = next((i.period for i in items if self.clock.now() - 1 in i.period), None)
+        if period is None:
+            return
+        used = quantity_of(self.running.usage.usage(meter, customer, period), meter.aggregation)
+        if taken := int(used) * share // 100:
+            at = max(self.clock.now() - MINUTE_US, period.start_at)
+            self.customers.use(self.running, customer, at, -taken)
+
+    @rule(at_once=st.booleans())
+    def report(self, at_once: bool) -> None:
+        self.survive(lambda: self.running.reporter.run(at_once=at_once))
+
+    @rule()
+    def deliver(self) -> None:
+        self.survive(lambda: self.running.deliverer.run())
+
+    @rule()
+    def confirm(self) -> None:
+        self.survive(lambda: self.running.confirmer.run())
+
+    @rule(minutes=st.integers(1, 3_000))
+    def wait(self, minutes: int) -> None:
+        self.clock.advance(minutes * MINUTE_US)
+        self.calmly(lambda: self.customers.advance_to(self.clock.now()))
+
+    @rule(
+        kind=st.sampled_from(REQUEST_FAULTS),
+        path=st.sampled_from((*USAGE_PATHS, "*")),
+        times=st.integers(1, 4),
+        skip=st.integers(0, 2),
+    )
+    def fail(self, kind: str, path: str, times: int, skip: int) -> None:
+        rule = {"kind": kind, "path": path, "times": times, "skip": skip}
+        self.faults([*self.rules, {**rule, "method": "POST"} if path != "*" else rule])
+
+    @rule(times=st.integers(1, 3))
+    def reject(self, times: int) -> None:
+        """Let Stripe take events and never count them."""
+        self.faults([*self.rules, {"kind": "meter_event_rejection", "times": times}])
+
+    @rule(seconds=st.integers(60, 3_600))
+    def lag(self, seconds: int) -> None:
+        self.faults([*self.rules, {"kind": "summary_lag", "seconds": seconds, "times": 5}])
+
+    @rule(days=st.integers(1, 4), rounds=st.integers(1, 3))
+    def outage(self, days: int, rounds: int) -> None:
+        """Stripe is down for days, except for the clock, which is not Stripe's in production."""
+        self.faults([{"kind": "cut_before", "path": path} for path in USAGE_PATHS])
+        for _ in range(rounds):
+            self.clock.advance(days * DAY_US // rounds)
+            self.customers.advance_to(self.clock.now())
+            self.report(at_once=True)
+            self.deliver()
+        self.faults([])
+
+    @rule(point=st.sampled_from(CRASH_POINTS))
+    def arm(self, point: str) -> None:
+        self.crashes.install(self.running)
+        self.crashes.armed = point
+
+    @rule()
+    def restart(self) -> None:
+        self.running.close()
+        self.open()
+
+    @rule(customer=st.sampled_from(CUSTOMERS[:2]), name=st.sampled_from(["metered", "dearer"]))
+    def change_price(self, customer: str, name: str) -> None:
+        self.calmly(lambda: self.customers.change_price(customer, name))
+
+    def faults(self, rules: list[dict[str, Any]]) -> None:
+        self.rules = rules
+        self.sandbox.set_faults(self.settings.stripe_api_key or "", rules)
+
+    def calmly(self, work: Callable[[], object]) -> None:
+        """Do what is no part of the product, and so is not what is to fail."""
+        kept = self.rules
+        self.faults([])
+        work()
+        self.faults(kept)
+
+    def survive(self, work: Callable[[], object]) -> None:
+        """Do a piece of a worker's work as a server does: failures pass, crashes end it."""
+        try:
+            work()
+        except PortError:
+            pass
+        except Crash:
+            self.restart()
+
+    def settle(self) -> None:
+        """Let everything get well, and time pass until nothing is on its way."""
+        self.faults([])
+        self.crashes.armed = None
+        for _ in range(ROUNDS_MAX):
+            product = self.running
+            product.reporter.run(at_once=True)
+            product.deliverer.run()
+            product.confirmer.run()
+            self.decide(product)
+            depth = product.outbox.depth()
+            if not depth.pending and not depth.unverified:
+                return
+            self.clock.advance(2 * HOUR_US)
+            self.customers.advance_to(self.clock.now())
+        raise AssertionError(f"still on the way: {self.running.outbox.depth()}")
+
+    def decide(self, product: Tallystick) -> None:
+        """Do what an operator does: drive again what died, look up what is ambiguous."""
+        decision = Decision("operator", "settling", self.clock.now())
+        dead = product.stuck_reports.find(StuckFilter(ReportState.DEAD), 0, 100)
+        product.dead_letters.retry([one.id for one in dead], decision, surely_missing=False)
+        for one in product.stuck_reports.find(StuckFilter(ReportState.UNRESOLVED), 0, 100):
+            if self.has_arrived(product, one):
+                product.dead_letters.settle([one.id], ReportState.DELIVERED, decision)
+            else:
+                product.dead_letters.retry([one.id], decision, surely_missing=True)
+
+    def has_arrived(self, product: Tallystick, report: UsageReport) -> bool:
+        siblings = product.book.of_period(report.customer, report.meter_key, report.period)
+        delivered = add_all(r.quantity for r in siblings if r.state is ReportState.DELIVERED)
+        theirs = self.customers.at_stripe(product, report.customer, report.period)
+        return theirs == delivered + report.quantity
+
+    def check(self) -> None:
+        product = self.running
+        with product.snapshots.snapshot() as snapshot:
+            checks = check_store(snapshot, product.catalog.meters())
+            reports = list(snapshot.reports())
+        stripe = check_stripe(reports, product.catalog.stripe_meter_ids(), product.stripe.summaries)
+        assert [c.findings for c in (*checks, stripe) if not c.holds] == []
+        meter = product.catalog.meters().by_key[METER]
+        for (customer, _, period), rows in reports_by_period(reports).items():
+            measured = quantity_of(product.usage.usage(meter, customer, period), meter.aggregation)
+            late = add_all(r.quantity for r in rows if r.state is ReportState.PARKED)
+            theirs = self.customers.at_stripe(product, customer, period)
+            assert theirs == measured - late, (customer, period, rows)
+            states = {r.state for r in rows}
+            allowed = {ReportState.DELIVERED, ReportState.PARKED, ReportState.REPLACED}
+            assert states <= allowed | {ReportState.DEAD}
+            assert all(r.period.end_at < self.clock.now() for r in rows if r.state == "parked")
+
+    def teardown(self) -> None:
+        if self.product is None:
+            return
+        try:
+            self.settle()
+            self.check()
+        finally:
+            self.running.close()
+            shutil.rmtree(self.folder)
+
+
+@pytest.mark.timeout(600)
+class TestExactlyOnce(ExactlyOnce.TestCase):  # type: ignore[valid-type,misc]  # made at run time
+    settings = settings(
+        max_examples=EXAMPLES,
+        stateful_step_count=STEPS,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
