@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.sandbox.conformance import check_answer
+
 if TYPE_CHECKING:
     from tests.sandbox.rig import Rig
 
@@ -120,10 +122,12 @@ class Session:
         )
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.status, json.load(answer)
+                status, found = answer.status, answer.read()
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, json.load(error)
+                status, found = error.code, error.read()
+        check_answer(method, path.partition("?")[0], status, found)
+        return status, json.loads(found)
 
     def knows(self, exchange: dict[str, Any]) -> bool:
         """Say whether the session itself made every object that a request names."""

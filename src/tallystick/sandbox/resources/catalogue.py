@@ -174,7 +174,7 @@ def _includes(account: Account, subscription: Any) -> dict[tuple[str, str], Any]
             "automatic_tax": "unrecognized_location",
             "ip_address": None,
             "location": None,
-            "provider": "disabled",
+            "provider": "stripe",
         },
         ("customer", "invoice_credit_balance"): lambda _: {},
         ("invoice", "payments"): payments_of,
