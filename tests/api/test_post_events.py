@@ -177,6 +177,15 @@ def test_a_number_that_is_not_json_among_properties_is_refused(api: httpx2.Clien
     ]
 
 
+def test_an_id_that_is_not_json_is_refused(api: httpx2.Client) -> None:
+    results = post(api, b'[{"id": NaN}, {"id": [NaN]}, 7]').json()["results"]
+    assert [(result["id"], result["code"]) for result in results] == [
+        (None, "invalid_json"),
+        (None, "invalid_json"),
+        (None, "not_an_object"),
+    ]
+
+
 def test_something_that_is_no_object_is_refused_alone(api: httpx2.Client) -> None:
     results = post(api, [7, event(), None, "event", []]).json()["results"]
     assert [result["code"] for result in results] == [

@@ -132,7 +132,10 @@ def _marked(event: object) -> object:
     for holder in (event, event.get("data")):
         if isinstance(holder, dict) and isinstance(holder.get("value"), _NotJson):
             holder["value"] = str(holder["value"])
-    return {"id": event.get("id"), _NO_JSON: True} if _holds_no_json(event) else event
+    if not _holds_no_json(event):
+        return event
+    found = event.get("id")
+    return {"id": found if type(found) is str else None, _NO_JSON: True}
 
 
 _NO_JSON = "\0not-json"
