@@ -120,7 +120,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.crashes = CrashPoints()
         self.product: Tallystick | None = None
         self.measured: Counter[str] = Counter()
-        self.rules: list[dict[str, Any]] = []
+        self.failing: list[dict[str, Any]] = []
 
     @initialize(
         way=st.sampled_from(["meter_events", "meter_event_stream"]),
@@ -192,16 +192,16 @@ class ExactlyOnce(RuleBasedStateMachine):
     )
     def fail(self, kind: str, path: str, times: int, skip: int) -> None:
         rule = {"kind": kind, "path": path, "times": times, "skip": skip}
-        self.faults([*self.rules, {**rule, "method": "POST"} if path != "*" else rule])
+        self.faults([*self.failing, {**rule, "method": "POST"} if path != "*" else rule])
 
     @rule(times=st.integers(1, 3))
     def reject(self, times: int) -> None:
         """Let Stripe take events and never count them."""
-        self.faults([*self.rules, {"kind": "meter_event_rejection", "times": times}])
+        self.faults([*self.failing, {"kind": "meter_event_rejection", "times": times}])
 
     @rule(seconds=st.integers(60, 3_600))
     def lag(self, seconds: int) -> None:
-        self.faults([*self.rules, {"kind": "summary_lag", "seconds": seconds, "times": 5}])
+        self.faults([*self.failing, {"kind": "summary_lag", "seconds": seconds, "times": 5}])
 
     @rule(days=st.integers(1, 4), rounds=st.integers(1, 3))
     def outage(self, days: int, rounds: int) -> None:
@@ -229,12 +229,12 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.calmly(lambda: self.customers.change_price(customer, name))
 
     def faults(self, rules: list[dict[str, Any]]) -> None:
-        self.rules = rules
+        self.failing = rules
         self.sandbox.set_faults(self.settings.stripe_api_key or "", rules)
 
     def calmly(self, work: Callable[[], object]) -> None:
         """Do what is no part of the product, and so is not what is to fail."""
-        kept = self.rules
+        kept = self.failing
         self.faults([])
         work()
         self.faults(kept)

@@ -1,0 +1,48 @@
+"""Resolve before resend: the arithmetic that tells which attempts arrived."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tallystick.domain.quantity import add_all
+from tallystick.domain.resolution import UNCERTAIN_MAX, tell_arrived
+
+quantities = st.integers(-50, 50).filter(bool).map(Decimal)
+
+
+@given(st.lists(st.tuples(quantities, st.booleans()), max_size=6))
+def test_an_answer_always_adds_up_and_the_truth_is_never_contradicted(
+    attempts: list[tuple[Decimal, bool]],
+) -> None:
+    uncertain = {number: quantity for number, (quantity, _) in enumerate(attempts)}
+    truth = [quantity for quantity, has_arrived in attempts if has_arrived]
+    answer = tell_arrived(uncertain, add_all(truth))
+    if answer is not None:
+        # the same quantities as in truth, so that resending the others makes the total right
+        assert sorted(uncertain[each] for each in answer) == sorted(truth)
+
+
+@given(quantities, st.booleans())
+def test_a_single_unknown_outcome_is_always_told(quantity: Decimal, has_arrived: bool) -> None:
+    surplus = quantity if has_arrived else Decimal(0)
+    assert tell_arrived({7: quantity}, surplus) == (frozenset([7]) if has_arrived else frozenset())
+
+
+def test_a_surplus_that_nothing_adds_up_to_is_not_told() -> None:
+    assert tell_arrived({1: Decimal(5)}, Decimal(3)) is None
+
+
+def test_a_surplus_that_several_add_up_to_is_not_told() -> None:
+    assert tell_arrived({1: Decimal(3), 2: Decimal(2), 3: Decimal(5)}, Decimal(5)) is None
+
+
+def test_equal_quantities_stand_for_each_other() -> None:
+    assert tell_arrived({1: Decimal(5), 2: Decimal(5)}, Decimal(5)) == frozenset([1])
+
+
+def test_too_many_unknowns_are_not_told() -> None:
+    unknown = dict.fromkeys(range(UNCERTAIN_MAX + 1), Decimal(1))
+    assert tell_arrived(unknown, Decimal(1)) is None
