@@ -41,6 +41,9 @@ class Recount:
     def add(self, stored: StoredEvent) -> None:
         """Fold one event."""
         event = stored.event
+        value = stored.counts_for
+        if value is None:
+            return
         wanted = self._by_type.get(event.type, [])
         properties = read_properties(event.properties) if len(wanted) > 1 else {}
         for selection in wanted:
@@ -52,7 +55,7 @@ class Recount:
                 event.customer,
                 selection.dimension(properties),
             )
-            point = point_of(selection, stored.seq, event.occurred_at, event.value, properties)
+            point = point_of(selection, stored.seq, event.occurred_at, value, properties)
             if selection.fold is Fold.LEVEL:  # merges in the order of time only
                 self._late.setdefault(cell, []).append(point)
             else:
@@ -85,6 +88,9 @@ class MeasuredPeriods:
     def add(self, stored: StoredEvent) -> None:
         """Count one event."""
         event = stored.event
+        value = stored.counts_for
+        if value is None:
+            return
         for meter in self._meters.get(event.type, ()):
             spans = self._periods.get((event.customer, meter.key))
             if not spans:
@@ -94,7 +100,7 @@ class MeasuredPeriods:
             properties = {} if is_simple else read_properties(event.properties)
             if not selection.takes(properties):
                 continue
-            point = point_of(selection, stored.seq, event.occurred_at, event.value, properties)
+            point = point_of(selection, stored.seq, event.occurred_at, value, properties)
             if meter.aggregation.carries:  # what lies before a period counts too
                 self._points.setdefault((event.customer, meter.key), []).append(point)
                 continue

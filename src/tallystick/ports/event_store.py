@@ -7,19 +7,31 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
+    from decimal import Decimal
 
     from tallystick.domain.aggregation import RollupState
+    from tallystick.domain.corrections import Correction, CorrectionStatus
     from tallystick.domain.events import EventStatus, UsageEvent
     from tallystick.domain.meters import Meter
     from tallystick.domain.periods import Period
 
 
 class StoredEvent(NamedTuple):
-    """An event as stored. ``seq`` grows with every event; ``received_at`` is when it was stored."""
+    """An event as stored. ``seq`` grows with every event; ``received_at`` is when it was stored.
+
+    ``corrected_value`` is what it counts for if ``is_corrected``; None: it is void.
+    """
 
     seq: int
     received_at: int
     event: UsageEvent
+    is_corrected: bool = False
+    corrected_value: Decimal | None = None
+
+    @property
+    def counts_for(self) -> Decimal | None:
+        """The value that usage is folded from; None if it does not count."""
+        return self.corrected_value if self.is_corrected else self.event.value
 
 
 class UsageCell(NamedTuple):
@@ -43,6 +55,19 @@ class EventStore(Protocol):
         Raises (from the future):
             StoreUnavailable: nothing was stored; repeat later.
             UsageOverflow: one of the events takes a sum out of range; nothing was stored.
+        """
+        ...
+
+    def correct(
+        self, corrections: Sequence[Correction], now: int
+    ) -> Future[list[CorrectionStatus]]:
+        """Put corrections in force, in order; their events stay as they are.
+
+        Usage is counted again and due to be reported. All or nothing, durable when it completes.
+
+        Raises (from the future):
+            StoreUnavailable: nothing was stored; repeat later.
+            UsageOverflow: one of them takes a sum out of range; nothing was stored.
         """
         ...
 

@@ -6,9 +6,11 @@ import sqlite3
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from tallystick.domain.corrections import Correction, CorrectionStatus
 from tallystick.domain.events import EventStatus, UsageEvent, identity_of, same_content
 from tallystick.ports.errors import UsageOverflow
 from tallystick.ports.event_store import StoredEvent
+from tallystick.storage.sqlite.corrections import correct_event
 from tallystick.storage.sqlite.identities import IdentityIndex
 from tallystick.storage.sqlite.rollups import RollupWriter
 from tallystick.storage.sqlite.statements import read_rows, statements, write_rows
@@ -36,6 +38,14 @@ class SqliteEventStore:
         identities = [identity_of(event.source, event.id) for event in events]
         return self._database.write(
             lambda connection: self._log.append(connection, events, identities, received_at)
+        )
+
+    def correct(
+        self, corrections: Sequence[Correction], now: int
+    ) -> Future[list[CorrectionStatus]]:
+        """Put corrections in force, in order, and count the usage of their hours again."""
+        return self._database.write(
+            lambda connection: self._log.correct(connection, corrections, now)
         )
 
     def scan(self, after_seq: int, limit: int) -> list[StoredEvent]:
@@ -95,6 +105,20 @@ class _LogWriter:
             self.forget()
             raise
         return statuses
+
+    def correct(
+        self, connection: sqlite3.Connection, corrections: Sequence[Correction], now: int
+    ) -> list[CorrectionStatus]:
+        self._refresh(connection)
+        self._rollups.forget()  # their hours are folded beside what it remembers
+        identities = [identity_of(each.source, each.id) for each in corrections]
+        places = self._identities.find(connection, identities)
+        return [
+            correct_event(connection, self._rollups.selections, places[identity], each, now)
+            if identity in places
+            else CorrectionStatus.NOT_FOUND
+            for identity, each in zip(identities, corrections, strict=True)
+        ]
 
     def _refresh(self, connection: sqlite3.Connection) -> None:
         """Take in what other connections committed since the last append."""

@@ -270,6 +270,17 @@ def hour_points(
     return by_dimension
 
 
+def cell_row(key: CellKey, state: RollupState, last_seq: int) -> tuple[Any, ...]:
+    """Return the columns of a cell.
+
+    Raises:
+        UsageOverflow: its sum would leave 64 bits.
+    """
+    if not -_INTEGER_MAX <= state.sum_whole <= _INTEGER_MAX:
+        raise UsageOverflow("a sum of usage would leave the range that is added exactly")
+    return (*key, *state[:3], detail_text(state.detail), last_seq)
+
+
 def open_selections(connection: sqlite3.Connection, meters: Sequence[Meter]) -> None:
     """Make the selections of meters that have none yet, with rollups of what was stored before."""
     known = {text for _, text in connection.execute(_SQL["selections"])}
@@ -295,7 +306,6 @@ def _fold_history(connection: sqlite3.Connection, selection_id: int, selection: 
             points.setdefault(key, []).append(point)
     rows: list[Any] = []
     for key, found in sorted(points.items()):
-        count, whole, pico, detail = fold_points(found, selection.fold)
-        rows += (*key, count, whole, pico, detail_text(detail), 0)
+        rows += cell_row(key, fold_points(found, selection.fold), 0)
     write_rows(connection, _SQL["keep_cells"], rows, 9)
     _widen_spans(connection, points)

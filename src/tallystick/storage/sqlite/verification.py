@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tallystick.domain.aggregation import RollupState
@@ -49,7 +50,11 @@ class _SqliteSnapshot:
 
     def events(self) -> Iterator[StoredEvent]:
         for row in self._connection.execute(_SQL["all_events"]):
-            yield stored_event(row)
+            is_corrected, value = row[9:]
+            yield stored_event(row[:9])._replace(
+                is_corrected=bool(is_corrected),
+                corrected_value=None if value is None else Decimal(value),
+            )
 
     def places(self, identities: list[bytes]) -> list[int | None]:
         if self._recent is None:

@@ -31,7 +31,13 @@ WITH RECURSIVE chain (seq, previous_seq, occurred_at, value, properties) AS (
     SELECT event.seq, event.previous_seq, event.occurred_at, event.value, event.properties
     FROM chain CROSS JOIN usage_events AS event ON event.seq = chain.previous_seq
 )
-SELECT seq, occurred_at, value, properties FROM chain;
+SELECT chain.seq, occurred_at, COALESCE(correction.value, chain.value), properties
+FROM chain LEFT JOIN event_corrections AS correction
+    ON correction.id = (SELECT MAX(id) FROM event_corrections WHERE seq = chain.seq)
+WHERE correction.id IS NULL OR correction.value IS NOT NULL;
 
 -- name: events_of_type
-SELECT seq, customer, occurred_at, value, properties FROM usage_events WHERE type = ?;
+SELECT event.seq, customer, occurred_at, COALESCE(correction.value, event.value), properties
+FROM usage_events AS event LEFT JOIN event_corrections AS correction
+    ON correction.id = (SELECT MAX(id) FROM event_corrections WHERE seq = event.seq)
+WHERE type = ? AND (correction.id IS NULL OR correction.value IS NOT NULL);

@@ -1,6 +1,9 @@
 -- name: all_events
-SELECT seq, received_at, source, id, type, customer, occurred_at, value, properties
-FROM usage_events ORDER BY seq;
+SELECT event.seq, received_at, source, event.id, type, customer, occurred_at, event.value, properties,
+    correction.id IS NOT NULL, correction.value
+FROM usage_events AS event LEFT JOIN event_corrections AS correction
+    ON correction.id = (SELECT MAX(id) FROM event_corrections WHERE seq = event.seq)
+ORDER BY event.seq;
 
 -- name: place_of_identity
 SELECT seq FROM event_identities WHERE identity = ?;

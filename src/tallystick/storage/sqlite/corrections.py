@@ -1,0 +1,69 @@
+"""Corrections in SQLite: a row beside the event, and its hour's rollups folded again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tallystick.domain.aggregation import fold_points
+from tallystick.domain.corrections import Correction, CorrectionStatus
+from tallystick.domain.instants import HOUR_US
+from tallystick.domain.quantity import plain
+from tallystick.storage.sqlite.rollups import cell_row, hour_points
+from tallystick.storage.sqlite.statements import statements, write_rows
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from tallystick.storage.sqlite.rollups import Selections
+
+_SQL = statements("corrections")
+_CUSTOMERS = statements("customers")
+
+
+def correct_event(
+    connection: sqlite3.Connection,
+    selections: Selections,
+    seq: int,
+    correction: Correction,
+    now: int,
+) -> CorrectionStatus:
+    """Put a correction in force, and mark the customer's usage as due to be reported.
+
+    Raises:
+        UsageOverflow: a sum would leave 64 bits.
+    """
+    type_, customer, at, value, newest, corrected = connection.execute(
+        _SQL["event_to_correct"], (seq,)
+    ).fetchone()
+    wanted = None if correction.value is None else plain(correction.value)
+    counts_for = value if newest is None else corrected
+    if wanted == counts_for:
+        return CorrectionStatus.UNCHANGED
+    connection.execute(
+        _SQL["add_correction"], (seq, wanted, correction.actor, correction.reason, now)
+    )
+    _fold_hour(connection, selections, type_, customer, at - at % HOUR_US)
+    connection.execute(_CUSTOMERS["next_mark"])
+    connection.execute(_CUSTOMERS["mark_customer_due"], (customer,))
+    return CorrectionStatus.CORRECTED
+
+
+def _fold_hour(
+    connection: sqlite3.Connection,
+    selections: Selections,
+    event_type: str,
+    customer: str,
+    hour_at: int,
+) -> None:
+    """Fold every rollup of a customer's hour and type again: not all folds can give one back."""
+    plain_id, others = selections.by_type[event_type]
+    (last_seq,) = connection.execute(_SQL["hour_end"], (hour_at, plain_id, customer)).fetchone()
+    for selection_id, end in ((plain_id, last_seq), *((other, 0) for other, _ in others)):
+        selection = selections.by_id[selection_id]
+        points = hour_points(connection, last_seq, selection)
+        kept = connection.execute(_SQL["hour_dimensions"], (hour_at, selection_id, customer))
+        rows: list[Any] = []
+        for (dimension,) in kept.fetchall():
+            state = fold_points(points.get(dimension, ()), selection.fold)
+            rows += cell_row((hour_at, selection_id, customer, dimension), state, end)
+        write_rows(connection, _SQL["keep_cells"], rows, 9)

@@ -1,0 +1,77 @@
+"""The backends that every contract is held against, and how one of them dies and comes back."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Protocol
+
+from tallystick.config import Settings
+from tallystick.domain.catalog import Catalog
+from tallystick.wiring import Tallystick
+from tests.fixtures.clock import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tallystick.domain.meters import Meter
+
+NOW = 1_800_000_000_000_000
+
+
+class Backend(Protocol):
+    """A store that tests can end in every way."""
+
+    product: Tallystick
+
+    def reopen(self) -> None:
+        """Close the store and open it again."""
+
+    def crash(self) -> None:
+        """Lose all that is only in memory, as a power cut would, and open the store again."""
+
+    def close(self) -> None:
+        """Be done with it."""
+
+
+class SqliteBackend:
+    """A SQLite file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lives = 0
+        self.product = self._opened()
+
+    def _opened(self) -> Tallystick:
+        path = self._folder / f"life{self._lives}.db"
+        return Tallystick(Settings(database_url=f"sqlite:///{path}"), FakeClock(NOW))
+
+    def reopen(self) -> None:
+        """Close the file and open it again."""
+        self.product.close()
+        self.product = self._opened()
+
+    def crash(self) -> None:
+        """Go on with the bytes that are on disk now; what the writer remembers is lost."""
+        before = f"life{self._lives}.db"
+        self._lives += 1
+        for suffix in ("", "-wal"):
+            source = self._folder / (before + suffix)
+            if source.exists():
+                shutil.copy(source, self._folder / f"life{self._lives}.db{suffix}")
+        self.product.close()
+        self.product = self._opened()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.product.close()
+
+
+BACKENDS = {"sqlite": SqliteBackend}
+"""Every backend by name; a new one passes the whole folder by standing here."""
+
+
+def put_in_force(product: Tallystick, meters: Sequence[Meter]) -> None:
+    """Declare meters, as applying a catalog does."""
+    catalog = Catalog(tuple(meters), ())
+    product.catalog.keep(catalog, {meter.key: f"mtr_{meter.key}" for meter in meters}, {}, NOW)

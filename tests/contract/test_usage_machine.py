@@ -1,0 +1,185 @@
+"""Whatever happens to events, live usage equals a plain recount: for every aggregation.
+
+Hypothesis appends, repeats, contradicts, delays, voids, replaces, crashes and reopens at random.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from tallystick.domain.aggregation import quantity_of
+from tallystick.domain.corrections import Correction, CorrectionStatus
+from tallystick.domain.events import EventStatus, UsageEvent
+from tallystick.domain.instants import HOUR_US, MINUTE_US
+from tallystick.domain.meters import Aggregation, Meter, PropertyFilter
+from tallystick.domain.periods import Period
+from tallystick.oversight.invariants import check_store
+from tallystick.storage.sqlite import identities, rollups
+from tests.contract.backends import BACKENDS, NOW, Backend, put_in_force
+from tests.contract.plain_recount import Counted, recount
+
+START = NOW - 6 * HOUR_US
+CUSTOMERS = ("acme", "bolt")
+METERS = [
+    Meter(
+        f"m_{aggregation}",
+        "",
+        "seen",
+        aggregation,
+        decimals=3,
+        counted_property="user" if aggregation is Aggregation.UNIQUE_COUNT else None,
+    )
+    for aggregation in Aggregation
+]
+METERS += [
+    Meter("m_eu", "", "seen", Aggregation.SUM, 3, filters=(PropertyFilter("region", ("eu",)),)),
+    Meter("m_groups", "", "seen", Aggregation.SUM, 3, group_by=("region",)),
+]
+PERIODS = (
+    Period(START, START + 4 * HOUR_US),
+    Period(START + 17 * MINUTE_US + 1, START + 3 * HOUR_US + 59 * MINUTE_US),
+    Period(START + HOUR_US + 5, START + HOUR_US + 40 * MINUTE_US),
+    Period(START + 3 * HOUR_US, START + 5 * HOUR_US),
+)
+
+values = st.integers(-2_000, 9_000).map(lambda milli: Decimal(milli).scaleb(-3))
+instants = st.integers(0, 4 * 60 * 6).map(lambda tens: START + tens * 10_000_000)
+properties = st.sampled_from(
+    [b"", b'{"region":"eu","user":"u1"}', b'{"user":"u2"}', b'{"user":"u1","region":"us"}']
+)
+new_events = st.builds(
+    UsageEvent,
+    source=st.just("s"),
+    id=st.integers(0, 60).map(str),
+    type=st.just("seen"),
+    customer=st.sampled_from(CUSTOMERS),
+    occurred_at=instants,
+    value=values,
+    properties=properties,
+)
+
+
+class UsageMachine(RuleBasedStateMachine):
+    """The store beside a model that is nothing but the list of what was acknowledged."""
+
+    make_backend = BACKENDS["sqlite"]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory()
+        self._small = [  # so that merges and a full memory happen in a run this short
+            mock.patch.object(identities, "GATHERED_MAX", 6),
+            mock.patch.object(identities, "MERGED_MIN", 1),
+            mock.patch.object(identities, "MERGED_PER_EVENT", 1),
+            mock.patch.object(rollups, "CELLS_MAX", 4),
+        ]
+        for patch in self._small:
+            patch.start()
+        self.backend: Backend = self.make_backend(Path(self._folder.name))
+        put_in_force(self.backend.product, METERS)
+        self.stored: dict[str, UsageEvent] = {}
+        self.counts_for: dict[str, Decimal | None] = {}
+
+    @rule(batch=st.lists(new_events, min_size=1, max_size=8))
+    def append(self, batch: list[UsageEvent]) -> None:
+        """Append events; ids come again, with the same content or another."""
+        expected = []
+        for event in batch:
+            earlier = self.stored.setdefault(event.id, event)
+            if earlier is event:
+                self.counts_for[event.id] = event.value
+                expected.append(EventStatus.ACCEPTED)
+            else:
+                same = earlier == event
+                expected.append(EventStatus.DUPLICATE if same else EventStatus.CONFLICT)
+        assert expected == self.backend.product.events.append(batch, NOW).result()
+
+    @rule()
+    def repeat_everything(self) -> None:
+        """Send all that was stored once more."""
+        again = list(self.stored.values())
+        statuses = self.backend.product.events.append(again, NOW).result() if again else []
+        assert statuses == [EventStatus.DUPLICATE] * len(again)
+
+    @rule(event_id=st.integers(0, 60).map(str), value=st.none() | values)
+    def correct(self, event_id: str, value: Decimal | None) -> None:
+        """Void an event or replace its value."""
+        correction = Correction("s", event_id, value, "ann", "a test")
+        (status,) = self.backend.product.events.correct([correction], NOW).result()
+        if event_id not in self.stored:
+            assert status is CorrectionStatus.NOT_FOUND
+        elif self.counts_for[event_id] == value:
+            assert status is CorrectionStatus.UNCHANGED
+        else:
+            assert status is CorrectionStatus.CORRECTED
+            self.counts_for[event_id] = value
+
+    @rule()
+    def crash(self) -> None:
+        """Lose the writer's memory."""
+        self.backend.crash()
+
+    @rule()
+    def reopen(self) -> None:
+        """Stop and start."""
+        self.backend.reopen()
+
+    @invariant()
+    def usage_is_a_recount(self) -> None:
+        """Compare every meter, customer and period."""
+        reader = self.backend.product.usage
+        for customer in CUSTOMERS:
+            for meter in METERS:
+                events = self._counted(meter, customer)
+                for period in PERIODS:
+                    state = reader.usage(meter, customer, period)
+                    expected = recount(meter.aggregation, events, period.start_at, period.end_at)
+                    shown = Fraction(quantity_of(state, meter.aggregation))
+                    assert expected == shown, (meter.key, customer, str(period))
+
+    def _counted(self, meter: Meter, customer: str) -> list[Counted]:
+        counted = []
+        for order, (event_id, event) in enumerate(self.stored.items()):
+            value = self.counts_for[event_id]
+            text = event.properties.decode()
+            user = next((user for user in ("u1", "u2") if user in text), None)
+            if event.customer != customer or value is None:
+                continue
+            if meter.key != "m_eu" or '"eu"' in text:
+                counted.append(Counted(event.occurred_at, order, Fraction(value), user))
+        return counted
+
+    def teardown(self) -> None:
+        """Check the invariants as an operator would, and leave nothing."""
+        product = self.backend.product
+        with product.snapshots.snapshot() as snapshot:
+            checks = check_store(snapshot, product.catalog.meters())
+        assert [finding for check in checks for finding in check.findings] == []
+        self.backend.close()
+        for patch in self._small:
+            patch.stop()
+        self._folder.cleanup()
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.timeout(300)
+def test_live_usage_equals_a_recount_whatever_happens(name: str) -> None:
+    machine = type("Machine", (UsageMachine,), {"make_backend": BACKENDS[name]})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=15,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
