@@ -14,9 +14,9 @@ from tallystick.sandbox.lifecycle.periods import is_metered
 from tallystick.sandbox.lifecycle.prorations import credit_unused
 from tallystick.sandbox.lifecycle.renewal import cycle_draft
 from tallystick.sandbox.resources.invoice_items import new_invoice_item
-from tallystick.sandbox.resources.subscription_terms import check_tax_rates
+from tallystick.sandbox.resources.subscription_terms import check_items, check_tax_rates
 from tallystick.sandbox.resources.subscription_updates import changed_items, read_change
-from tallystick.sandbox.resources.subscriptions import check_items, draft_subscription
+from tallystick.sandbox.resources.subscriptions import draft_subscription
 from tallystick.sandbox.shapes.invoices import render_invoice
 from tallystick.sandbox.wire.errors import StripeError, missing, refused, unsupported
 from tallystick.sandbox.wire.operations import Operation

@@ -11,6 +11,7 @@ from tallystick.sandbox.wire.metadata import merged_metadata
 
 if TYPE_CHECKING:
     from tallystick.sandbox.state.account import Account
+    from tallystick.sandbox.state.billing_records import Subscription
     from tallystick.sandbox.state.records import Price
     from tallystick.sandbox.wire.operations import Call
     from tallystick.sandbox.wire.versions import Version
@@ -67,6 +68,40 @@ def new_item(call: Call, given: dict[str, Any], path: str, now: int) -> Subscrip
         tax_rates=check_tax_rates(account, given.get("tax_rates"), f"{path}[tax_rates]"),
         metadata=merged_metadata({}, given.get("metadata")),
     )
+
+
+def check_items(account: Account, subscription: Subscription) -> None:
+    """Refuse items that cannot stand together.
+
+    Raises:
+        StripeError: 400, one price twice, another currency, or different intervals in classic mode
+            (DOC:billing-mode/compare: flexible allows mixed intervals).
+    """
+    seen: set[str] = set()
+    intervals = set()
+    for item in subscription.items:
+        if item.price in seen:
+            raise refused(
+                f"Cannot add multiple subscription items with the same price: `{item.price}`.",
+                "items",
+            )
+        seen.add(item.price)
+        price = account.prices.get(item.price)
+        assert price is not None
+        assert price.recurring is not None
+        if subscription.currency not in (price.currency, *price.currency_options):
+            raise refused(
+                f"The price specified only supports `{price.currency}`. This doesn't match the "
+                f"expected currency: `{subscription.currency}`.",
+                "items",
+            )
+        intervals.add((price.recurring.interval, price.recurring.interval_count))
+    if len(intervals) > 1 and not subscription.is_flexible:
+        raise refused(
+            "Currently, all plans on a subscription must have the same billing interval. If you "
+            "have need for multiple billing intervals, use `billing_mode[type]=flexible`.",
+            "items",
+        )
 
 
 def item_quantity(price: Price, given: int | None, path: str) -> int | None:

@@ -18,6 +18,7 @@ from tallystick.sandbox.lifecycle.payments import CARDS, emit_subscription, meth
 from tallystick.sandbox.lifecycle.starting import TRIAL_NOTICE_S
 from tallystick.sandbox.resources.prices import find_or_make_price
 from tallystick.sandbox.resources.subscription_terms import (
+    check_items,
     check_payment_method,
     check_price,
     check_tax_rates,
@@ -25,7 +26,7 @@ from tallystick.sandbox.resources.subscription_terms import (
     new_item,
     require_clock_ready,
 )
-from tallystick.sandbox.resources.subscriptions import check_items, subscription_in_path
+from tallystick.sandbox.resources.subscriptions import subscription_in_path
 from tallystick.sandbox.shapes.subscriptions import render_subscription
 from tallystick.sandbox.wire.errors import StripeError, card_declined, missing, refused, unsupported
 from tallystick.sandbox.wire.metadata import merged_metadata

@@ -11,6 +11,7 @@ from tallystick.sandbox.lifecycle.periods import period_end
 from tallystick.sandbox.lifecycle.starting import Start, first_draft, start_subscription
 from tallystick.sandbox.resources.customers import find_customer
 from tallystick.sandbox.resources.subscription_terms import (
+    check_items,
     check_payment_method,
     check_tax_rates,
     new_item,
@@ -172,40 +173,6 @@ def _currency(
                 f"items[{number}][price]",
             )
     return wanted
-
-
-def check_items(account: Account, subscription: Subscription) -> None:
-    """Refuse items that cannot stand together.
-
-    Raises:
-        StripeError: 400, one price twice, another currency, or different intervals in classic mode
-            (DOC:billing-mode/compare: flexible allows mixed intervals).
-    """
-    seen: set[str] = set()
-    intervals = set()
-    for item in subscription.items:
-        if item.price in seen:
-            raise refused(
-                f"Cannot add multiple subscription items with the same price: `{item.price}`.",
-                "items",
-            )
-        seen.add(item.price)
-        price = account.prices.get(item.price)
-        assert price is not None
-        assert price.recurring is not None
-        if subscription.currency not in (price.currency, *price.currency_options):
-            raise refused(
-                f"The price specified only supports `{price.currency}`. This doesn't match the "
-                f"expected currency: `{subscription.currency}`.",
-                "items",
-            )
-        intervals.add((price.recurring.interval, price.recurring.interval_count))
-    if len(intervals) > 1 and not subscription.is_flexible:
-        raise refused(
-            "Currently, all plans on a subscription must have the same billing interval. If you "
-            "have need for multiple billing intervals, use `billing_mode[type]=flexible`.",
-            "items",
-        )
 
 
 def _set_trial(account: Account, subscription: Subscription, params: dict[str, Any]) -> None:
