@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import ingest, rating
+from tests.bench import delivery, ingest, rating
 
 BUILD = Path(__file__).parents[2] / "build"
 GOALS: dict[str, tuple[str, float]] = {
@@ -32,20 +32,23 @@ GOALS: dict[str, tuple[str, float]] = {
     "ingest_cost_10m_vs_1m": ("ratio", 1.5),
 }
 
+ALL = ("rating", *ingest.NAMES, *delivery.NAMES)
+
 
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("names", nargs="*", help=f"of: rating, {', '.join(ingest.NAMES)}")
+    parser.add_argument("names", nargs="*", help=f"of: {', '.join(ALL)}")
     parser.add_argument("--quick", action="store_true", help="few events, to see that it runs")
     parser.add_argument("--seed", type=int, default=secrets.randbits(32))
     parser.add_argument("--folder", type=Path, help="keep the database there, and use it again")
     asked = parser.parse_args()
-    unknown = set(asked.names) - {"rating", *ingest.NAMES}
+    unknown = set(asked.names) - set(ALL)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
-    names = set(asked.names) or {"rating", *ingest.NAMES}
-    results = _ingest_results(names, asked) + (rating.results() if "rating" in names else [])
+    names = set(asked.names) or set(ALL)
+    results = _ingest_results(names, asked) + _delivery_results(names, asked)
+    results += rating.results() if "rating" in names else []
     _print(results, asked.seed)
     BUILD.mkdir(exist_ok=True)
     (BUILD / "bench.json").write_text(json.dumps({"results": results}, indent=2) + "\n")
@@ -64,16 +67,30 @@ def _ingest_results(names: set[str], asked: argparse.Namespace) -> list[dict[str
     finally:
         if asked.folder is None:
             shutil.rmtree(folder)
+    return _results(GOALS, bench.values, bench.asides)
+
+
+def _delivery_results(names: set[str], asked: argparse.Namespace) -> list[dict[str, Any]]:
+    wanted = names & set(delivery.NAMES)
+    if not wanted:
+        return []
+    measured = delivery.measure(wanted, quick=asked.quick)
+    return _results(delivery.GOALS, measured.values, measured.asides)
+
+
+def _results(
+    goals: dict[str, tuple[str, float]], values: dict[str, float], asides: dict[str, float]
+) -> list[dict[str, Any]]:
     measured = [
-        {"name": name, "value": _rounded(bench.values[name]), "unit": unit, "goal": goal}
-        for name, (unit, goal) in GOALS.items()
-        if name in wanted
+        {"name": name, "value": _rounded(values[name]), "unit": unit, "goal": goal}
+        for name, (unit, goal) in goals.items()
+        if name in values
     ]
-    asides = [
+    beside = [
         {"name": name, "value": _rounded(value), "unit": "aside", "goal": None}
-        for name, value in bench.asides.items()
+        for name, value in asides.items()
     ]
-    return measured + asides
+    return measured + beside
 
 
 def _rounded(value: float) -> float:

@@ -203,13 +203,22 @@ class ExactlyOnce(RuleBasedStateMachine):
     def lag(self, seconds: int) -> None:
         self.faults([*self.failing, {"kind": "summary_lag", "seconds": seconds, "times": 5}])
 
-    @rule(days=st.integers(1, 4), rounds=st.integers(1, 3))
-    def outage(self, days: int, rounds: int) -> None:
-        """Stripe is down for days, except for the clock, which is not Stripe's in production."""
-        self.faults([{"kind": "cut_before", "path": path} for path in USAGE_PATHS])
+    @rule(
+        kind=st.sampled_from(["cut_before", "cut_after", "server_error_after"]),
+        days=st.integers(1, 4),
+        rounds=st.integers(1, 3),
+    )
+    def outage(self, kind: str, days: int, rounds: int) -> None:
+        """Stripe is down for days, or works and its answers are lost for days.
+
+        Its clock is not: in production it is nobody's.
+        """
+        self.report(at_once=True)
+        self.faults([{"kind": kind, "path": path} for path in USAGE_PATHS])
+        self.deliver()
         for _ in range(rounds):
             self.clock.advance(days * DAY_US // rounds)
-            self.customers.advance_to(self.clock.now())
+            self.customers.advance_to(self.clock.now())  # the faults are not on its path
             self.report(at_once=True)
             self.deliver()
         self.faults([])
