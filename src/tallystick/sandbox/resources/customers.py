@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from tallystick.sandbox.delivery.events import emit
 from tallystick.sandbox.lifecycle.cancellation import end_subscription
+from tallystick.sandbox.resources.payment_methods import attach, check_attachable, usable_method
 from tallystick.sandbox.shapes.customers import render_customer
 from tallystick.sandbox.state.ids import token
 from tallystick.sandbox.state.records import Customer
-from tallystick.sandbox.wire.errors import missing, refused
+from tallystick.sandbox.wire.errors import StripeError, missing, refused
 from tallystick.sandbox.wire.lists import in_range, list_page
 from tallystick.sandbox.wire.metadata import merged_metadata
 from tallystick.sandbox.wire.operations import Operation
 
 if TYPE_CHECKING:
     from tallystick.sandbox.state.account import Account
+    from tallystick.sandbox.state.records import PaymentMethod
     from tallystick.sandbox.wire.operations import Call
 
 _WRITABLE = (
@@ -26,18 +28,6 @@ _WRITABLE = (
 _PLAIN = ("email", "name", "description", "phone", "balance", "preferred_locales")
 _NUMBERED = ("invoice_prefix", "next_invoice_sequence")
 _ADDRESS = ("city", "country", "line1", "line2", "postal_code", "state")
-
-
-def find_customer(account: Account, id_: str, param: str = "customer") -> Customer:
-    """Return a customer that a parameter names.
-
-    Raises:
-        StripeError: 400 resource_missing.
-    """
-    customer = account.customers.get(id_)
-    if customer is None:
-        raise missing("customer", id_, param, status=400)
-    return customer
 
 
 def _in_path(call: Call) -> Customer:
@@ -66,6 +56,10 @@ def create_customer(call: Call) -> dict[str, Any]:
                 "test_clock",
                 "test_clocks_customer_limit_reached",
             )
+    method = None
+    if "payment_method" in call.params:
+        method = usable_method(account, call.params["payment_method"])
+        check_attachable(method, None)
     id_ = account.ids.make("cus")
     customer = Customer(
         id=id_,
@@ -73,14 +67,40 @@ def create_customer(call: Call) -> dict[str, Any]:
         test_clock=clock_id,
         invoice_prefix=token(f"{account.id}/{id_}", 8).upper(),
     )
-    _apply(account, customer, call.params)
-    account.customers.add(customer)
+    if method is None:
+        _apply(account, customer, call.params)
+        account.customers.add(customer)
+    else:
+        _add_with_method(account, customer, method, call.params)
     if clock_id is not None:
         clock = account.test_clocks.get(clock_id)
         assert clock is not None
         clock.customers.append(id_)
     emit(account, "customer.created", render_customer(customer), test_clock=clock_id)
     return render_customer(customer)
+
+
+def _add_with_method(
+    account: Account, customer: Customer, method: PaymentMethod, params: dict[str, Any]
+) -> None:
+    """Add a customer that is created with its payment method: both, or neither."""
+    account.customers.add(customer)
+    method.customer = customer.id
+    try:
+        _apply(account, customer, _naming(params, method))
+    except StripeError:
+        account.customers.remove(customer.id)
+        method.customer = None
+        raise
+    attach(account, method, customer.id)
+
+
+def _naming(params: dict[str, Any], method: PaymentMethod) -> dict[str, Any]:
+    """Return the parameters with a test card that is also the default named by its method's id."""
+    given = params.get("invoice_settings", {})
+    if given.get("default_payment_method") != params["payment_method"]:
+        return params
+    return {**params, "invoice_settings": {**given, "default_payment_method": method.id}}
 
 
 def _apply(account: Account, customer: Customer, params: dict[str, Any]) -> None:
@@ -176,7 +196,7 @@ def list_customers(call: Call) -> dict[str, Any]:
 
 
 OPERATIONS = (
-    Operation("POST", "/v1/customers", create_customer, f"{_WRITABLE} test_clock"),
+    Operation("POST", "/v1/customers", create_customer, f"{_WRITABLE} payment_method test_clock"),
     Operation(
         "GET",
         "/v1/customers",

@@ -16,7 +16,7 @@ from tallystick.sandbox.lifecycle.invoicing import (
 )
 from tallystick.sandbox.lifecycle.lines import line_of_item
 from tallystick.sandbox.lifecycle.payments import CARDS, collect, mark_paid, method_of
-from tallystick.sandbox.resources.customers import find_customer
+from tallystick.sandbox.resources.customer_references import find_customer
 from tallystick.sandbox.resources.invoices import invoice_in_path
 from tallystick.sandbox.resources.payment_methods import attach, usable_method
 from tallystick.sandbox.resources.prices import read_currency

@@ -11,7 +11,7 @@ from tallystick.sandbox.delivery.events import emit
 from tallystick.sandbox.lifecycle.invoicing import LINES_MAX, total_invoice
 from tallystick.sandbox.lifecycle.lines import line_of_item
 from tallystick.sandbox.lifecycle.prorations import store_item
-from tallystick.sandbox.resources.customers import find_customer
+from tallystick.sandbox.resources.customer_references import find_customer
 from tallystick.sandbox.resources.prices import find_or_make_price, find_price, read_currency
 from tallystick.sandbox.resources.subscription_terms import check_tax_rates, require_clock_ready
 from tallystick.sandbox.shapes.invoices import render_invoice_item

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tallystick.sandbox.delivery.events import emit
 from tallystick.sandbox.lifecycle.payments import CARDS
-from tallystick.sandbox.resources.customers import find_customer
+from tallystick.sandbox.resources.customer_references import find_customer
 from tallystick.sandbox.shapes.payments import render_payment_method
 from tallystick.sandbox.state.records import PaymentMethod
 from tallystick.sandbox.wire.errors import StripeError, card_declined, missing, refused, unsupported
@@ -69,14 +69,13 @@ def usable_method(account: Account, id_: str, param: str = "payment_method") -> 
     return find_method(account, id_, param)
 
 
-def attach(account: Account, method: PaymentMethod, customer_id: str) -> None:
-    """Attach a method to a customer.
+def check_attachable(method: PaymentMethod, customer_id: str | None) -> None:
+    """Check that a method may become a customer's; None is a customer that is being created.
 
     Raises:
         StripeError: 402 for cards that decline on attaching (recorded), 400 for a method that is
             attached elsewhere.
     """
-    customer = find_customer(account, customer_id)
     card = CARDS[method.behaviour]
     if card.fails_on_attach:
         raise card_declined(
@@ -85,8 +84,18 @@ def attach(account: Account, method: PaymentMethod, customer_id: str) -> None:
             advice_code="try_again_later",
             network_decline_code="01",
         )
-    if method.customer not in (None, customer.id):
+    if method.customer not in (None, customer_id):
         raise refused("The payment method you provided has already been attached to a customer.")
+
+
+def attach(account: Account, method: PaymentMethod, customer_id: str) -> None:
+    """Attach a method to a customer.
+
+    Raises:
+        StripeError: as ``check_attachable``.
+    """
+    customer = find_customer(account, customer_id)
+    check_attachable(method, customer.id)
     method.customer = customer.id
     body = render_payment_method(method)
     emit(account, "payment_method.attached", body, test_clock=customer.test_clock)

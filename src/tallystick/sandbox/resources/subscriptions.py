@@ -9,7 +9,7 @@ from tallystick.sandbox.lifecycle.cancellation import cancel_now
 from tallystick.sandbox.lifecycle.metering import settle_meter_events
 from tallystick.sandbox.lifecycle.periods import period_end
 from tallystick.sandbox.lifecycle.starting import Start, first_draft, start_subscription
-from tallystick.sandbox.resources.customers import find_customer
+from tallystick.sandbox.resources.customer_references import find_customer
 from tallystick.sandbox.resources.subscription_terms import (
     check_items,
     check_payment_method,
