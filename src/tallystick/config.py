@@ -54,6 +54,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     report_seconds: int = 5
     """Seconds between two rounds of reporting in `tallystick serve`."""
 
+    sweep_seconds: int = 900
+    """Seconds between two sweeps over Stripe's events in `tallystick serve`."""
+
     def sqlite_path(self) -> Path:
         """Return the path of the database file.
 
@@ -126,6 +129,8 @@ def _check(settings: Settings) -> None:
         raise ConfigError(f"{PREFIX}PORT is {settings.port}; 0 to 65535 are ports")
     if settings.report_seconds < 1:
         raise ConfigError(f"{PREFIX}REPORT_SECONDS is {settings.report_seconds}; 1 is the least")
+    if settings.sweep_seconds < 1:
+        raise ConfigError(f"{PREFIX}SWEEP_SECONDS is {settings.sweep_seconds}; 1 is the least")
     base = settings.stripe_api_base
     if base is not None and not base.startswith(("http://", "https://")):
         raise ConfigError(f"{PREFIX}STRIPE_API_BASE is {base!r}; http:// or https:// comes first")

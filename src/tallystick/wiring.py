@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 
 from tallystick.billing.billing_periods import BillingPeriods
 from tallystick.billing.dead_letters import DeadLetters
+from tallystick.billing.inbox import InboxWorker
+from tallystick.billing.linking import Linker
+from tallystick.billing.stripe_mirror import StripeMirror
+from tallystick.billing.synchronizing import Synchronizer
 from tallystick.billing.usage_routes import UsageRouter
 from tallystick.config import PREFIX, ConfigError, Settings
 from tallystick.domain.reports import ReportWay
@@ -23,18 +27,22 @@ from tallystick.storage.sqlite.catalog import SqliteCatalogStore
 from tallystick.storage.sqlite.customers import SqliteCustomerDirectory
 from tallystick.storage.sqlite.database import SqliteDatabase
 from tallystick.storage.sqlite.events import SqliteEventStore
+from tallystick.storage.sqlite.inbox import SqliteInbox, SqliteInboxReader, SqliteMeterErrors
 from tallystick.storage.sqlite.installation import SqliteInstallation
 from tallystick.storage.sqlite.migrations import migrate
+from tallystick.storage.sqlite.mirror import SqliteMirror
 from tallystick.storage.sqlite.outbox import SqliteOutbox, SqliteReportBook
 from tallystick.storage.sqlite.stuck_reports import SqliteConfirmations, SqliteStuckReports
+from tallystick.storage.sqlite.sync import SqliteSyncLedger
 from tallystick.storage.sqlite.usage import SqliteUsageReader
 from tallystick.storage.sqlite.verification import SqliteSnapshotReader
 from tallystick.stripe_gateway.catalog import CatalogGateway
 from tallystick.stripe_gateway.connection import StripeConnection
+from tallystick.stripe_gateway.endpoints import WebhookEndpoints
+from tallystick.stripe_gateway.objects import ObjectSource
 from tallystick.stripe_gateway.readers import (
     AccountReader,
     InvoiceReader,
-    SubscriptionReader,
     SummaryReader,
 )
 from tallystick.stripe_gateway.rehearsal import Rehearsal
@@ -52,6 +60,8 @@ if TYPE_CHECKING:
         RecordPrices,
     )
     from tallystick.ports.event_store import EventStore, UsageReader
+    from tallystick.ports.inbox import Inbox, InboxReader, MeterErrors
+    from tallystick.ports.mirror import Mirror, SyncLedger
     from tallystick.ports.outbox import Confirmations, Outbox, ReportBook, StuckReports
     from tallystick.ports.stripe import UsageSink
     from tallystick.ports.verification import SnapshotReader
@@ -63,9 +73,10 @@ class Stripe:
 
     accounts: AccountReader
     catalog: CatalogGateway
+    endpoints: WebhookEndpoints
     invoices: InvoiceReader
+    objects: ObjectSource
     rehearsal: Rehearsal
-    subscriptions: SubscriptionReader
     summaries: SummaryReader
     usage: dict[ReportWay, UsageSink]
 
@@ -90,6 +101,11 @@ class Tallystick:
         self.confirmations: Confirmations = SqliteConfirmations(self._database)
         self.stuck_reports: StuckReports = SqliteStuckReports(self._database)
         self.breaker = Breaker(self.clock)
+        self.mirror: Mirror = SqliteMirror(self._database)
+        self.sync_ledger: SyncLedger = SqliteSyncLedger(self._database)
+        self.inbox: Inbox = SqliteInbox(self._database)
+        self.inbox_reader: InboxReader = SqliteInboxReader(self._database)
+        self.meter_errors: MeterErrors = SqliteMeterErrors(self._database)
         self.snapshots: SnapshotReader = SqliteSnapshotReader(self._database)
         self.installation: Installation = SqliteInstallation(self._database, self.clock.now())
         self.ingest = Ingest(self.events, self.catalog, self.customers, self.clock)
@@ -109,7 +125,46 @@ class Tallystick:
 
     def billing_periods(self) -> BillingPeriods:
         """Return what is known of billing periods, for one run."""
-        return BillingPeriods(self.customers, self.catalog, self.stripe.subscriptions, self.clock)
+        return BillingPeriods(
+            self.mirror, self.sync_ledger, self.catalog, self.stripe_mirror, self.clock
+        )
+
+    @property
+    def stripe_mirror(self) -> StripeMirror:
+        """What reads Stripe's objects into the mirror."""
+        return StripeMirror(self.mirror, self.stripe.objects, self.inbox, self.clock)
+
+    @property
+    def inbox_worker(self) -> InboxWorker:
+        """What deals with the events that Stripe told."""
+        return InboxWorker(
+            self.inbox,
+            self.mirror,
+            self.stripe_mirror,
+            self.stripe.objects,
+            self.meter_errors,
+            self.clock,
+            random.Random(),  # noqa: S311 - spreads retries, guards nothing
+        )
+
+    @property
+    def linker(self) -> Linker:
+        """What joins your customers to Stripe's."""
+        return Linker(self.customers, self.mirror, self.stripe_mirror, self.clock)
+
+    @property
+    def synchronizer(self) -> Synchronizer:
+        """What fills and repairs the mirror."""
+        return Synchronizer(
+            self.mirror,
+            self.sync_ledger,
+            self.inbox,
+            self.inbox_reader,
+            self.stripe.objects,
+            self.stripe_mirror,
+            self.inbox_worker,
+            self.clock,
+        )
 
     @property
     def reporter(self) -> Reporter:
@@ -199,9 +254,10 @@ def connect_stripe(settings: Settings, clock: Clock) -> Stripe:
     return Stripe(
         accounts=AccountReader(connection),
         catalog=CatalogGateway(connection),
+        endpoints=WebhookEndpoints(connection),
         invoices=InvoiceReader(connection),
+        objects=ObjectSource(connection),
         rehearsal=Rehearsal(connection, clock),
-        subscriptions=SubscriptionReader(connection),
         summaries=SummaryReader(connection),
         usage={
             ReportWay.METER_EVENTS: MeterEventSink(connection),

@@ -18,6 +18,7 @@ from tallystick.domain.periods import Period
 from tallystick.domain.subscriptions import CustomerLink, SubscriptionItem
 from tests.catalog.shop import BASE, write
 from tests.fixtures.commands import tallystick
+from tests.fixtures.mirrored import keep_items
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +62,7 @@ def used(product: Tallystick) -> Tallystick:
     product.customers.link(links, MAY)
     for link in links:
         items = [item_of(link.customer, key, WHOLE_MAY) for key in prices_of(link.customer)]
-        product.customers.keep_items(link.stripe_customer_id, items, MAY)
+        keep_items(product, link.stripe_customer_id, items, MAY)
     events = [
         event
         for customer, (calls, stored) in USAGE.items()
@@ -159,7 +160,7 @@ def test_minimum_and_cap_of_the_plan_with_exactly_these_prices_apply(used: Tally
 
 def test_items_that_cannot_be_compared_are_in_neither_sum(used: Tallystick) -> None:
     strange = item_of("bob", "calls_strange", WHOLE_MAY)
-    used.customers.keep_items("cus_bob", [strange], MAY)
+    keep_items(used, "cus_bob", [strange], MAY)
     without = NOW[: NOW.index("      storage_monthly")]
     answer = ask(used, without)
     assert {(item.customer, item.reason) for item in answer.unrated} == {

@@ -15,6 +15,7 @@ from tallystick.domain.subscriptions import CustomerLink, SubscriptionItem
 from tallystick.ports.outbox import Decision, Outcome, Settlement, StuckFilter
 from tallystick.ports.stripe import AttemptResult
 from tests.fixtures.commands import answer_of, tallystick
+from tests.fixtures.mirrored import keep_items
 from tests.unit.test_deliver import ScriptedSink, deliverer, plan
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def bury(product: Tallystick, customer: str = "acme", quantity: int = 50) -> int
         "mtr_test_api_requests",
         MAY,
     )
-    product.customers.keep_items(f"cus_{customer}", [item], product.clock.now())
+    keep_items(product, f"cus_{customer}", [item], product.clock.now())
     plan(product, customer, quantity=quantity)
     assert deliverer(product, ScriptedSink(AttemptResult.REFUSED)).run() == {"dead": 1}
     return product.stuck_reports.find(StuckFilter(customer=customer), 0, 1)[0].id

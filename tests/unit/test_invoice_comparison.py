@@ -16,6 +16,7 @@ from tallystick.domain.subscriptions import CustomerLink, SubscriptionItem
 from tallystick.oversight.invoice_comparison import ComparedInvoice, compare_cycle_invoices
 from tallystick.pipeline.event_draft import EventDraft
 from tallystick.ports.stripe import Invoice, InvoiceLine
+from tests.fixtures.mirrored import keep_items
 
 if TYPE_CHECKING:
     from tallystick.wiring import Tallystick
@@ -31,7 +32,8 @@ PRICES = {
 def invoice(product: Tallystick) -> Invoice:
     """A customer with 120 requests of a megabyte each, and Stripe's right invoice for them."""
     product.customers.link([CustomerLink("acme", "cus_1")], 0)
-    product.customers.keep_items(
+    keep_items(
+        product,
         "cus_1",
         [
             SubscriptionItem(f"si_{key}", "sub_1", "cus_1", price_id, f"mtr_test_{key}", MAY)
@@ -97,7 +99,7 @@ def test_another_currency_and_an_unknown_price_are_differences(
     assert compared.differences == ("we bill in usd, Stripe in eur",)
     items, _ = product.customers.items("cus_1")
     strange = [replace(item, stripe_price_id="price_strange") for item in items]
-    product.customers.keep_items("cus_1", strange, product.clock.now())
+    keep_items(product, "cus_1", strange, product.clock.now())
     (compared,) = compare(product, invoice)
     assert compared.ours_minor is None
     assert "price price_strange is not in the catalog" in compared.differences

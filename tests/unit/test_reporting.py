@@ -24,6 +24,7 @@ from tallystick.pipeline.report import DueOutcome
 from tallystick.ports.errors import StripeRefused, WrongAccount
 from tallystick.ports.stripe import AttemptResult
 from tallystick.wiring import Tallystick
+from tests.fixtures.mirrored import keep_items
 from tests.fixtures.paths import CATALOG_FILE
 
 if TYPE_CHECKING:
@@ -239,11 +240,14 @@ def test_usage_that_stripe_will_not_take_is_dead_with_its_reason(team: Team) -> 
     gone = CustomerLink("acme", "cus_gone", team.clock_id)
     product = team.product
     product.customers.link([gone], product.clock.now())
+    product.stripe_mirror.read_customer(team.stripe_id)
     items = [
-        replace(item, stripe_customer_id="cus_gone")
-        for item in product.stripe.subscriptions.items(team.stripe_id)
+        replace(
+            item, stripe_item_id=f"{item.stripe_item_id}_gone", stripe_subscription_id="sub_gone"
+        )
+        for item in product.customers.items(team.stripe_id)[0]
     ]
-    product.customers.keep_items("cus_gone", items, product.clock.now())
+    keep_items(product, "cus_gone", items, product.clock.now())
     team.advance(START + 24 * HOUR_US)
     team.use("a", START + HOUR_US, 5)
     team.flush()

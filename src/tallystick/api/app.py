@@ -18,6 +18,7 @@ from tallystick.api.events import EventsEndpoint, EventsFirst
 from tallystick.api.openapi import openapi_document
 from tallystick.api.problems import Problem, problem_of
 from tallystick.api.rating import RatingEndpoints
+from tallystick.api.webhooks import WebhookEndpoint, WebhookProduct
 from tallystick.domain.instants import parse_instant
 from tallystick.domain.periods import Period
 from tallystick.domain.usage_windows import WindowSize
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 _encoder = msgspec.json.Encoder()
 
 
-class Product(Protocol):
+class Product(WebhookProduct, Protocol):
     """What the API needs of the product; ``wiring.Tallystick`` is one."""
 
     ingest: Ingest
@@ -60,16 +61,18 @@ def create_app(product: Product) -> ASGIApp:
     """Return the API over a product."""
     endpoints = _Endpoints(product)
     events = EventsEndpoint(product.ingest, endpoints.keys)
-    return EventsFirst(events, _routed(endpoints, RatingEndpoints(product, endpoints.authenticate)))
+    rating = RatingEndpoints(product, endpoints.authenticate)
+    return EventsFirst(events, _routed(endpoints, rating, WebhookEndpoint(product)))
 
 
-def _routed(endpoints: _Endpoints, rating: RatingEndpoints) -> Starlette:
+def _routed(endpoints: _Endpoints, rating: RatingEndpoints, webhooks: WebhookEndpoint) -> Starlette:
     return Starlette(
         routes=[
             Route("/v1/customers/{customer:path}/usage", endpoints.get_usage, methods=["GET"]),
             Route("/v1/rate", rating.post_rate, methods=["POST"]),
             Route("/v1/whatif", rating.post_what_if, methods=["POST"]),
             *endpoints.dead_letters.routes(),
+            Route("/webhooks/stripe", webhooks.post, methods=["POST"]),
             Route("/openapi.json", endpoints.get_openapi, methods=["GET"]),
             Route("/healthz", endpoints.get_health, methods=["GET"]),
         ],

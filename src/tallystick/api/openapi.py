@@ -42,6 +42,7 @@ def openapi_document() -> dict[str, Any]:
             "/v1/rate": {"post": _post_rate()},
             "/v1/whatif": {"post": _post_what_if()},
             **dead_letter_paths(_responses),
+            "/webhooks/stripe": {"post": _post_webhook()},
             "/openapi.json": {"get": _open("This document.")},
             "/healthz": {"get": _open("The server runs and reads its database.")},
         },
@@ -137,6 +138,29 @@ def _post_what_if() -> dict[str, Any]:
     }
 
 
+def _post_webhook() -> dict[str, Any]:
+    return {
+        "operationId": "postStripeWebhook",
+        "security": [],
+        "summary": "Take an event from Stripe; only Stripe calls this",
+        "description": "Answered once the event is durable; it is dealt with later. The signature "
+        "is checked over the body as it came, against each of the signing secrets.",
+        "parameters": [
+            {
+                "name": "Stripe-Signature",
+                "in": "header",
+                "required": True,
+                "schema": {"type": "string"},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"type": "object"}}},
+        },
+        "responses": _responses("WebhookAnswer", (400, 413, 415, 429, 503)),
+    }
+
+
 def _open(description: str) -> dict[str, Any]:
     return {
         "security": [],
@@ -214,6 +238,7 @@ def _schemas() -> dict[str, Any]:
                 "detail": optional,
             }
         ),
+        "WebhookAnswer": _object({"received": {"type": "boolean"}, "known": {"type": "boolean"}}),
         "Usage": _object(
             {
                 "customer": text,

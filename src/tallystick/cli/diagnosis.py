@@ -8,12 +8,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from tallystick.config import PREFIX, SECRETS, ConfigError, Settings, load_settings
+from tallystick.domain.instants import format_instant
 from tallystick.ports.errors import (
     PortError,
     StoreUnavailable,
     StoreUnusable,
     StripeUnreachable,
 )
+from tallystick.ports.inbox import InboxState
 from tallystick.wiring import Tallystick
 
 if TYPE_CHECKING:
@@ -79,6 +81,8 @@ def _product(product: Tallystick) -> Iterator[Finding]:
         _catalog,
         _customers,
         _outbox,
+        _inbox,
+        _mirror,
     )
     for look in looks:
         try:
@@ -130,6 +134,29 @@ def _outbox(product: Tallystick) -> Finding:
     shown = ", ".join(f"{number:,} {state}" for state, number in counts.items()) or "empty"
     stuck = any(counts.get(state) for state in STUCK_STATES)
     return Finding("outbox", Standing.WRONG if stuck else Standing.OK, shown)
+
+
+def _inbox(product: Tallystick) -> Finding:
+    counts = product.inbox.counts()
+    shown = ", ".join(f"{number:,} {state}" for state, number in counts.items()) or "empty"
+    if counts.get(InboxState.DEAD):
+        return Finding("inbox", Standing.WRONG, f"{shown}; see `tallystick inbox dead`")
+    if not product.settings.webhook_secrets:
+        return Finding("inbox", Standing.NOTE, f"{shown}; no webhooks: `tallystick webhooks setup`")
+    return Finding("inbox", Standing.OK, shown)
+
+
+def _mirror(product: Tallystick) -> Finding:
+    state = product.sync_ledger.state()
+    if state.began_at is not None:
+        return Finding(
+            "mirror", Standing.NOTE, "a full sync was stopped; `tallystick sync` goes on"
+        )
+    if state.synced_at is None:
+        detail = "never synced: customers are read one by one when needed; see `tallystick sync`"
+        return Finding("mirror", Standing.NOTE, detail)
+    swept = format_instant(max(state.synced_at, state.swept_at or 0))
+    return Finding("mirror", Standing.OK, f"made true at {swept}")
 
 
 def _server(settings: Settings) -> Finding:

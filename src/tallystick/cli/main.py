@@ -16,13 +16,16 @@ from tallystick.cli import (
     demo,
     doctor,
     importing,
+    inbox,
     keys,
     rate,
     reading,
     reporting,
     sandbox,
     serving,
+    sync,
     verifying,
+    webhooks,
     whatif,
 )
 from tallystick.cli.output import error_console, print_json
@@ -44,6 +47,9 @@ app.command()(serving.init)
 app.command()(serving.serve)
 app.add_typer(keys.app, name="keys")
 app.add_typer(customers.app, name="customers")
+app.command()(sync.sync)
+app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(inbox.app, name="inbox")
 app.command()(catalog.plan)
 app.command()(catalog.apply)
 app.command()(catalog.drift)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from tallystick.wiring import Tallystick
+    from tallystick.workers.background import Work
 
 BACKLOG = 2_048
 SHUTDOWN_SECONDS = 10
@@ -78,12 +79,7 @@ def _run(product: Tallystick, listener: socket.socket) -> None:
     from tallystick.api.app import create_app
     from tallystick.workers.background import Background
 
-    background = Background(
-        lambda: product.reporter.run(),  # built anew: Stripe may be unreachable at first
-        lambda: product.deliverer.run(),
-        lambda: product.confirmer.run(),
-        product.settings.report_seconds,
-    )
+    background = Background(_works(product))
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(product),
@@ -104,6 +100,31 @@ def _run(product: Tallystick, listener: socket.socket) -> None:
     finally:
         if has_stripe:
             background.stop()
+
+
+def _works(product: Tallystick) -> list[Work]:
+    """Return the workers' work; each is built anew, because Stripe may be unreachable at first."""
+    from tallystick.workers import background as pace
+    from tallystick.workers.background import Work
+
+    settings = product.settings
+    return [
+        Work("report.planned", lambda: product.reporter.run(), settings.report_seconds),
+        Work(
+            "report.delivered",
+            lambda: product.deliverer.run(),
+            pace.DELIVER_PAUSE_SECONDS,
+            pace.DELIVER_THREADS,
+        ),
+        Work("report.confirmed", lambda: product.confirmer.run(), pace.CONFIRM_PAUSE_SECONDS),
+        Work(
+            "inbox.settled",
+            lambda: product.inbox_worker.run(),
+            pace.INBOX_PAUSE_SECONDS,
+            pace.INBOX_THREADS,
+        ),
+        Work("mirror.swept", lambda: product.synchronizer.repair(), settings.sweep_seconds),
+    ]
 
 
 def _announce(server: uvicorn.Server, listener: socket.socket) -> None:

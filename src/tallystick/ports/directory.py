@@ -42,14 +42,11 @@ class CustomerDirectory(Protocol):
         """Return every link, in the order of the customers."""
         ...
 
-    def keep_items(
-        self, stripe_customer_id: str, items: Sequence[SubscriptionItem], read_at: int
-    ) -> None:
-        """Keep what Stripe says are the customer's items; earlier periods stay known."""
-        ...
-
     def items(self, stripe_customer_id: str) -> tuple[list[SubscriptionItem], int | None]:
-        """Return every known item and period, and when Stripe was last asked."""
+        """Return the metered items, one for each price and period that each had, oldest first.
+
+        The second is when all of the customer's subscriptions were read last for themselves.
+        """
         ...
 
 

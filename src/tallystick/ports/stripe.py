@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tallystick.domain.meters import Meter
     from tallystick.domain.periods import Period
     from tallystick.domain.reports import UsageReport
-    from tallystick.domain.subscriptions import SubscriptionItem
     from tallystick.ports.directory import Account
 
 
@@ -110,22 +109,6 @@ class AccountReader(Protocol):
             StripeUnreachable: no answer.
             StripeRefused: the key is not valid.
         """
-        ...
-
-
-class SubscriptionReader(Protocol):
-    """What customers are subscribed to. Every method raises StripeUnreachable or StripeRefused."""
-
-    def items(self, stripe_customer_id: str) -> list[SubscriptionItem]:
-        """Return the customer's metered items of subscriptions that are not over."""
-        ...
-
-    def test_clock_id(self, stripe_customer_id: str) -> str | None:
-        """Return the test clock that the customer lives on, if any."""
-        ...
-
-    def test_clock_now(self, test_clock_id: str) -> int:
-        """Return the instant that the test clock shows, in microseconds."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What is read from Stripe: account, items, clocks, summaries, invoices."""
+"""What is read from Stripe: account, summaries, invoices."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tallystick.domain.instants import MINUTE_US, from_seconds, to_seconds
-from tallystick.domain.periods import Period
 from tallystick.domain.quantity import add_all
-from tallystick.domain.subscriptions import SubscriptionItem
 from tallystick.ports.directory import Account
 from tallystick.ports.errors import StripeUnreachable
 from tallystick.ports.stripe import Invoice, InvoiceLine
@@ -19,12 +17,11 @@ if TYPE_CHECKING:
 
     import stripe
 
+    from tallystick.domain.periods import Period
     from tallystick.stripe_gateway.connection import StripeConnection
 
 PAGE_MAX = 100
 """Objects of one page: the most that Stripe gives."""
-
-_OVER = ("canceled", "incomplete_expired")
 
 
 class AccountReader:
@@ -38,41 +35,6 @@ class AccountReader:
         with self._connection.call() as client:
             found = client.v1.accounts.retrieve_current()
         return Account(found.id, self._connection.livemode)
-
-
-class SubscriptionReader:
-    """``SubscriptionReader`` over subscriptions, customers and test clocks."""
-
-    def __init__(self, connection: StripeConnection) -> None:
-        self._connection = connection
-
-    def items(self, stripe_customer_id: str) -> list[SubscriptionItem]:
-        """Return the customer's metered items of subscriptions that are not over."""
-        with self._connection.call() as client:
-            page = client.v1.subscriptions.list(
-                {"customer": stripe_customer_id, "limit": PAGE_MAX, "status": "all"}
-            )
-        found = []
-        for subscription in page.auto_paging_iter():
-            if subscription.status in _OVER:
-                continue
-            for item in subscription["items"].auto_paging_iter():
-                recurring = item.price.recurring
-                if recurring is not None and recurring.usage_type == "metered":
-                    found.append(_item(stripe_customer_id, subscription.id, item))
-        return found
-
-    def test_clock_id(self, stripe_customer_id: str) -> str | None:
-        """Return the test clock that the customer lives on, if any."""
-        with self._connection.call() as client:
-            clock = client.v1.customers.retrieve(stripe_customer_id).test_clock
-        return clock if clock is None or isinstance(clock, str) else clock.id
-
-    def test_clock_now(self, test_clock_id: str) -> int:
-        """Return the instant that the test clock shows, in microseconds."""
-        with self._connection.call() as client:
-            clock = client.v1.test_helpers.test_clocks.retrieve(test_clock_id)
-        return from_seconds(clock.frozen_time)
 
 
 class SummaryReader:
@@ -163,22 +125,6 @@ class InvoiceReader:
             period_end_at=from_seconds(invoice.period_end),
             lines=tuple(_line(line) for line in lines),
         )
-
-
-def _item(
-    stripe_customer_id: str, subscription_id: str, item: stripe.SubscriptionItem
-) -> SubscriptionItem:
-    recurring = item.price.recurring
-    return SubscriptionItem(
-        stripe_item_id=item.id,
-        stripe_subscription_id=subscription_id,
-        stripe_customer_id=stripe_customer_id,
-        stripe_price_id=item.price.id,
-        stripe_meter_id=recurring.meter if recurring else None,
-        period=Period(
-            from_seconds(item.current_period_start), from_seconds(item.current_period_end)
-        ),
-    )
 
 
 def _line(line: stripe.InvoiceLineItem) -> InvoiceLine:

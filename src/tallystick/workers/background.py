@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
 DELIVER_THREADS = 4
 """Requests to Stripe under way at once: each waits for an answer most of the time."""
@@ -20,41 +21,32 @@ DELIVER_PAUSE_SECONDS = 1.0
 CONFIRM_PAUSE_SECONDS = 60.0
 """How long the confirmer waits before it looks for delivered reports that are due again."""
 
+INBOX_THREADS = 2
+"""Events dealt with at once."""
+
+INBOX_PAUSE_SECONDS = 0.5
+"""How long an idle worker waits before it looks into the inbox again."""
+
+
+class Work(NamedTuple):
+    """A piece of work that is repeated: ``event`` is what the log calls its outcomes."""
+
+    event: str
+    run: Callable[[], Counter[Any]]
+    pause_seconds: float
+    threads: int = 1
+
 
 class Background:
-    """Reports, delivers and confirms beside the API.
+    """Works beside the API. What fails is logged, and tried again after a pause."""
 
-    What fails is logged, and tried again after a pause.
-    """
-
-    def __init__(
-        self,
-        report: Callable[[], Counter[Any]],
-        deliver: Callable[[], Counter[Any]],
-        confirm: Callable[[], Counter[Any]],
-        report_seconds: float,
-    ) -> None:
+    def __init__(self, works: Iterable[Work]) -> None:
         self._stopping = threading.Event()
         self._log = structlog.get_logger()
         self._threads = [
-            threading.Thread(
-                target=self._repeat,
-                args=("report.planned", report, report_seconds),
-                name="report",
-            ),
-            threading.Thread(
-                target=self._repeat,
-                args=("report.confirmed", confirm, CONFIRM_PAUSE_SECONDS),
-                name="confirm",
-            ),
-            *(
-                threading.Thread(
-                    target=self._repeat,
-                    args=("report.delivered", deliver, DELIVER_PAUSE_SECONDS),
-                    name=f"deliver-{number}",
-                )
-                for number in range(DELIVER_THREADS)
-            ),
+            threading.Thread(target=self._repeat, args=(work,), name=f"{work.event}-{number}")
+            for work in works
+            for number in range(work.threads)
         ]
 
     def start(self) -> None:
@@ -68,13 +60,13 @@ class Background:
         for thread in self._threads:
             thread.join()
 
-    def _repeat(self, event: str, work: Callable[[], Counter[Any]], pause_seconds: float) -> None:
+    def _repeat(self, work: Work) -> None:
         while not self._stopping.is_set():
             try:
-                outcomes = work()
+                outcomes = work.run()
             except Exception as error:  # a worker outlives whatever it meets
-                self._log.exception("worker.failed", worker=event, error=str(error))
+                self._log.exception("worker.failed", worker=work.event, error=str(error))
             else:
                 if outcomes:
-                    self._log.info(event, **{str(name): n for name, n in outcomes.items()})
-            self._stopping.wait(pause_seconds)
+                    self._log.info(work.event, **{str(name): n for name, n in outcomes.items()})
+            self._stopping.wait(work.pause_seconds)

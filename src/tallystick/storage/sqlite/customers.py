@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tallystick.domain.periods import Period
-from tallystick.domain.subscriptions import CustomerLink, SubscriptionItem
+from tallystick.domain.item_history import metered_items
+from tallystick.domain.subscriptions import CustomerLink
 from tallystick.ports.errors import AlreadyLinked
+from tallystick.storage.sqlite.mirror import SqliteMirror
 from tallystick.storage.sqlite.statements import statements
+from tallystick.storage.sqlite.sync import SqliteSyncLedger
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
+    from tallystick.domain.subscriptions import SubscriptionItem
     from tallystick.storage.sqlite.database import SqliteDatabase
 
 _SQL = statements("customers")
@@ -23,6 +26,8 @@ class SqliteCustomerDirectory:
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
+        self._mirror = SqliteMirror(database)
+        self._ledger = SqliteSyncLedger(database)
 
     def link(self, links: Sequence[CustomerLink], now: int) -> int:
         """Join customers to Stripe customers and mark their usage due; return how many are new."""
@@ -39,27 +44,10 @@ class SqliteCustomerDirectory:
         with self._database.read() as connection:
             return [CustomerLink(*row) for row in connection.execute(_SQL["links"])]
 
-    def keep_items(
-        self, stripe_customer_id: str, items: Sequence[SubscriptionItem], read_at: int
-    ) -> None:
-        """Keep what Stripe says are the customer's items; earlier periods stay known."""
-
-        def keep(connection: sqlite3.Connection) -> None:
-            connection.executemany(_SQL["keep_item"], [_item_row(item) for item in items])
-            connection.execute(_SQL["items_read"], (read_at, stripe_customer_id))
-
-        self._database.write(keep).result()
-
     def items(self, stripe_customer_id: str) -> tuple[list[SubscriptionItem], int | None]:
-        """Return every known item and period, and when Stripe was last asked."""
-        with self._database.read() as connection:
-            rows = connection.execute(_SQL["items"], (stripe_customer_id,)).fetchall()
-            found = connection.execute(_SQL["items_read_at"], (stripe_customer_id,)).fetchone()
-        items = [
-            SubscriptionItem(item, subscription, customer, price, meter, Period(start_at, end_at))
-            for item, subscription, customer, price, meter, start_at, end_at in rows
-        ]
-        return items, found[0] if found else None
+        """Return the metered items, and when the customer's subscriptions were read last."""
+        items = metered_items(self._mirror.items(stripe_customer_id), self._mirror.prices())
+        return items, self._ledger.customer_read_at(stripe_customer_id)
 
 
 def _link_all(connection: sqlite3.Connection, links: Sequence[CustomerLink], now: int) -> int:
@@ -81,15 +69,3 @@ def _link(connection: sqlite3.Connection, link: CustomerLink, now: int) -> bool:
     )
     connection.execute(_SQL["mark_customer_due"], (link.customer,))
     return True
-
-
-def _item_row(item: SubscriptionItem) -> tuple[str | int | None, ...]:
-    return (
-        item.stripe_item_id,
-        item.period.start_at,
-        item.period.end_at,
-        item.stripe_subscription_id,
-        item.stripe_customer_id,
-        item.stripe_price_id,
-        item.stripe_meter_id,
-    )

@@ -25,23 +25,3 @@ SELECT customer, stripe_customer_id, test_clock_id FROM customer_links WHERE cus
 
 -- name: links
 SELECT customer, stripe_customer_id, test_clock_id FROM customer_links ORDER BY customer;
-
--- name: keep_item
-INSERT INTO subscription_items (
-    stripe_item_id, period_start_at, period_end_at, stripe_subscription_id, stripe_customer_id,
-    stripe_price_id, stripe_meter_id
-) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (stripe_item_id, period_start_at) DO UPDATE SET
-    period_end_at = excluded.period_end_at, stripe_price_id = excluded.stripe_price_id,
-    stripe_meter_id = excluded.stripe_meter_id;
-
--- name: items_read
-UPDATE customer_links SET items_read_at = ? WHERE stripe_customer_id = ?;
-
--- name: items_read_at
-SELECT items_read_at FROM customer_links WHERE stripe_customer_id = ?;
-
--- name: items
-SELECT stripe_item_id, stripe_subscription_id, stripe_customer_id, stripe_price_id, stripe_meter_id,
-    period_start_at, period_end_at
-FROM subscription_items WHERE stripe_customer_id = ? ORDER BY period_start_at, stripe_item_id;
