@@ -18,6 +18,7 @@ from tallystick.config import PREFIX, ConfigError, Settings
 from tallystick.domain.reports import ReportWay
 from tallystick.pipeline.breaker import Breaker
 from tallystick.pipeline.confirm import Confirmer
+from tallystick.pipeline.corrections import Corrections
 from tallystick.pipeline.deliver import Deliverer
 from tallystick.pipeline.ingest import Ingest
 from tallystick.pipeline.report import Reporter
@@ -108,6 +109,7 @@ class Tallystick:
         self.meter_errors: MeterErrors = SqliteMeterErrors(self._database)
         self.snapshots: SnapshotReader = SqliteSnapshotReader(self._database)
         self.installation: Installation = SqliteInstallation(self._database, self.clock.now())
+        self.corrections = Corrections(self.events, self.catalog, self.clock)
         self.ingest = Ingest(self.events, self.catalog, self.customers, self.clock)
 
     @cached_property

@@ -98,11 +98,14 @@ class _Endpoints:
         meters = self._meters(query.get("meter"))
         period = self._period(query.get("from"), query.get("to"))
         size = _window(query.get("window"))
-        shown = await anyio.to_thread.run_sync(
-            lambda: usage_view(
-                self._product.usage, meters, request.path_params["customer"], period, size
+        try:
+            shown = await anyio.to_thread.run_sync(
+                lambda: usage_view(
+                    self._product.usage, meters, request.path_params["customer"], period, size
+                )
             )
-        )
+        except ValueError as error:
+            raise Problem(400, "invalid_window", str(error)) from None
         return _json(shown)
 
     async def get_openapi(self, _request: Request) -> Response:

@@ -253,6 +253,11 @@ def _schemas() -> dict[str, Any]:
                 "meter": text,
                 "aggregation": {"type": "string", "enum": list(Aggregation)},
                 "quantity": _QUANTITY,
+                "groups": {
+                    "type": "array",
+                    "description": "By the values of the meter's group_by, where it has one.",
+                    "items": _object({"group": {"type": "object"}, "quantity": _QUANTITY}),
+                },
                 "windows": {
                     "type": "array",
                     "items": _object({"from": _INSTANT, "to": _INSTANT, "quantity": _QUANTITY}),

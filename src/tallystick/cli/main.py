@@ -11,6 +11,7 @@ import typer
 
 from tallystick.cli import (
     catalog,
+    correcting,
     customers,
     dead,
     demo,
@@ -56,6 +57,7 @@ app.command()(catalog.drift)
 app.command()(catalog.pull)
 app.command()(catalog.schema)
 app.command(name="import")(importing.import_)
+app.add_typer(correcting.app, name="events")
 app.command()(reading.usage)
 app.command()(reading.preview)
 app.command()(rate.rate)

@@ -40,7 +40,10 @@ def usage(
         except ValueError as error:
             raise InputError("invalid_period", str(error)) from None
         meters = _meters(product, meter)
-        shown = usage_view(product.usage, meters, customer, period, size)
+        try:
+            shown = usage_view(product.usage, meters, customer, period, size)
+        except ValueError as error:
+            raise InputError("invalid_window", str(error)) from None
     if as_json:
         print_json(shown)
     else:
@@ -101,6 +104,9 @@ def _print_usage(shown: dict[str, Any]) -> None:
     rows = []
     for meter in shown["usage"]:
         rows.append((meter["meter"], meter["quantity"]))
+        for each in meter.get("groups", ()):
+            group = ", ".join(f"{name} {value}" for name, value in each["group"].items())
+            rows.append((f"  {group}", each["quantity"]))
         rows += [(f"  {each['from']}", each["quantity"]) for each in meter.get("windows", ())]
     title = f"{shown['customer']}, {shown['from']} to {shown['to']}"
     print_table(title, ("meter", "quantity"), rows)

@@ -36,5 +36,3 @@ class CorrectionStatus(StrEnum):
     """The event counts for that already."""
     NOT_FOUND = "not_found"
     """No such event is stored."""
-    INVALID = "invalid"
-    """Refused; the code says why."""

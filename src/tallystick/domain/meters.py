@@ -205,8 +205,11 @@ class Meter:
 
     @property
     def breakdown(self) -> Selection | None:
-        """The same kept apart by ``group_by``, if it has one."""
-        if not self.group_by:
+        """The same kept apart by ``group_by``, if it has one.
+
+        Not for what carries over: what a group was before a period is not kept by group.
+        """
+        if not self.group_by or self.aggregation.carries:
             return None
         return Selection(
             self.event_type,

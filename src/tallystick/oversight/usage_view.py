@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
-from tallystick.domain.aggregation import merge_all, quantity_of
-from tallystick.domain.instants import format_instant
+from tallystick.domain.aggregation import quantity_of
+from tallystick.domain.instants import HOUR_US, format_instant
 from tallystick.domain.quantity import plain
 from tallystick.domain.usage_windows import WindowSize, cut_into_windows
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from tallystick.ports.event_store import UsageReader
 
 
+CARRIED_SPAN_MAX_US = 20_000 * HOUR_US
+"""The longest period that is cut into windows for a meter that counts in empty hours too."""
+
+
 def usage_view(
     usage: UsageReader,
     meters: Iterable[Meter],
@@ -24,7 +29,11 @@ def usage_view(
     period: Period,
     size: WindowSize | None,
 ) -> dict[str, Any]:
-    """Return the customer's usage of the meters in the period; quantities are decimal strings."""
+    """Return the customer's usage of the meters in the period; quantities are decimal strings.
+
+    Raises:
+        ValueError: windows of more hours than can be cut.
+    """
     return {
         "customer": customer,
         "from": format_instant(period.start_at),
@@ -37,14 +46,28 @@ def usage_view(
 def _of_meter(
     usage: UsageReader, meter: Meter, customer: str, period: Period, size: WindowSize | None
 ) -> dict[str, Any]:
-    hours = usage.hours(meter, customer, period)
-    total = merge_all(cell.state for cell in hours)
+    total = usage.usage(meter, customer, period)
     shown: dict[str, Any] = {
         "meter": meter.key,
         "aggregation": meter.aggregation,
         "quantity": plain(quantity_of(total, meter.aggregation)),
     }
+    if meter.breakdown is not None:
+        groups = usage.breakdown(meter, customer, period)
+        shown["groups"] = [
+            {
+                "group": dict(zip(meter.group_by, json.loads(dimension), strict=True)),
+                "quantity": plain(quantity_of(state, meter.aggregation)),
+            }
+            for dimension, state in sorted(groups.items())
+        ]
     if size is not None:
+        if meter.aggregation.carries and period.end_at - period.start_at > CARRIED_SPAN_MAX_US:
+            raise ValueError(
+                f"{meter.key} counts in every hour, with events or without: windows are cut of at "
+                f"most {CARRIED_SPAN_MAX_US // HOUR_US:,} hours of it"
+            )
+        hours = usage.hours(meter, customer, period)
         shown["windows"] = [
             {
                 "from": format_instant(window.period.start_at),

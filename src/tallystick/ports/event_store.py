@@ -71,6 +71,10 @@ class EventStore(Protocol):
         """
         ...
 
+    def find(self, source: str, event_id: str) -> StoredEvent | None:
+        """Return the event known under this identity, with its correction."""
+        ...
+
     def scan(self, after_seq: int, limit: int) -> list[StoredEvent]:
         """Return stored events in the order of ``seq``, from the first beyond ``after_seq``."""
         ...
@@ -89,6 +93,12 @@ class UsageReader(Protocol):
 
     def hours(self, meter: Meter, customer: str, period: Period) -> list[UsageCell]:
         """Return the same by UTC hour, hours without events left out, oldest first."""
+        ...
+
+    def breakdown(self, meter: Meter, customer: str, period: Period) -> dict[str, RollupState]:
+        """Return the same by the values of the meter's ``group_by``, as a JSON array; empty if it
+        has no breakdown.
+        """
         ...
 
     def customers(self, prefix: str = "") -> Iterator[str]:

@@ -48,6 +48,13 @@ class SqliteEventStore:
             lambda connection: self._log.correct(connection, corrections, now)
         )
 
+    def find(self, source: str, event_id: str) -> StoredEvent | None:
+        """Return the event known under this identity, with its correction."""
+        identity = identity_of(source, event_id)
+        return self._database.write(
+            lambda connection: self._log.find(connection, identity)
+        ).result()
+
     def scan(self, after_seq: int, limit: int) -> list[StoredEvent]:
         """Return stored events in the order of their ``seq``."""
         with self._database.read() as connection:
@@ -65,6 +72,15 @@ def stored_event(row: tuple[Any, ...]) -> StoredEvent:
     seq, received_at, source, event_id, type_, customer, occurred_at, value, properties = row
     event = UsageEvent(source, event_id, type_, customer, occurred_at, Decimal(value), properties)
     return StoredEvent(seq, received_at, event)
+
+
+def corrected_event(row: tuple[Any, ...]) -> StoredEvent:
+    """Return the event of a row with two more columns: whether it is corrected, and to what."""
+    is_corrected, value = row[9:]
+    return stored_event(row[:9])._replace(
+        is_corrected=bool(is_corrected),
+        corrected_value=None if value is None else Decimal(value),
+    )
 
 
 class _LogWriter:
@@ -105,6 +121,13 @@ class _LogWriter:
             self.forget()
             raise
         return statuses
+
+    def find(self, connection: sqlite3.Connection, identity: bytes) -> StoredEvent | None:
+        self._refresh(connection)
+        seq = self._identities.find(connection, [identity]).get(identity)
+        if seq is None:
+            return None
+        return corrected_event(connection.execute(_SQL["event_at"], (seq,)).fetchone())
 
     def correct(
         self, connection: sqlite3.Connection, corrections: Sequence[Correction], now: int

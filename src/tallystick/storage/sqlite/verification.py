@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tallystick.domain.aggregation import RollupState
@@ -12,7 +11,7 @@ from tallystick.domain.instants import format_instant
 from tallystick.domain.periods import hour_of
 from tallystick.ports.verification import Cell
 from tallystick.storage.sqlite.details import detail_of
-from tallystick.storage.sqlite.events import stored_event
+from tallystick.storage.sqlite.events import corrected_event
 from tallystick.storage.sqlite.outbox import stored_report
 from tallystick.storage.sqlite.rollups import Selections
 from tallystick.storage.sqlite.statements import statements
@@ -50,11 +49,7 @@ class _SqliteSnapshot:
 
     def events(self) -> Iterator[StoredEvent]:
         for row in self._connection.execute(_SQL["all_events"]):
-            is_corrected, value = row[9:]
-            yield stored_event(row[:9])._replace(
-                is_corrected=bool(is_corrected),
-                corrected_value=None if value is None else Decimal(value),
-            )
+            yield corrected_event(row)
 
     def places(self, identities: list[bytes]) -> list[int | None]:
         if self._recent is None:

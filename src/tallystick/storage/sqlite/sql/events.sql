@@ -31,6 +31,14 @@ WITH wanted (seq) AS (VALUES (?))
 SELECT usage_events.seq, received_at, source, id, type, customer, occurred_at, value, properties
 FROM wanted CROSS JOIN usage_events ON usage_events.seq = wanted.seq;
 
+-- name: event_at
+-- An event with what it counts for.
+SELECT event.seq, received_at, source, event.id, type, customer, occurred_at, event.value, properties,
+    correction.id IS NOT NULL, correction.value
+FROM usage_events AS event LEFT JOIN event_corrections AS correction
+    ON correction.id = (SELECT MAX(id) FROM event_corrections WHERE seq = event.seq)
+WHERE event.seq = ?;
+
 -- name: scan_events
 SELECT seq, received_at, source, id, type, customer, occurred_at, value, properties
 FROM usage_events WHERE seq > ? ORDER BY seq LIMIT ?;

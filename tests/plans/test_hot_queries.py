@@ -1,0 +1,48 @@
+"""Each hot query seeks: SQLite's plan names the key it uses, and scans no table."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tallystick.storage.sqlite.statements import statements
+
+if TYPE_CHECKING:
+    from tallystick.config import Settings
+    from tallystick.wiring import Tallystick
+
+HOT = [
+    ("events", "find_identities", "event_identities USING PRIMARY KEY"),
+    ("events", "identities_after", "usage_events USING INTEGER PRIMARY KEY"),
+    ("events", "events_at", "usage_events USING INTEGER PRIMARY KEY"),
+    ("events", "scan_events", "usage_events USING INTEGER PRIMARY KEY"),
+    ("rollups", "cells_of", "cell USING PRIMARY KEY"),
+    ("rollups", "hour_events", "event USING INTEGER PRIMARY KEY"),
+    ("usage", "hour_cells", "cell USING PRIMARY KEY"),
+    ("usage", "latest_cell_before", "cell USING PRIMARY KEY"),
+    ("usage", "hour_end", "usage_rollups USING PRIMARY KEY"),
+    ("usage", "span", "usage_spans USING PRIMARY KEY"),
+    ("usage", "next_customer", "usage_spans USING PRIMARY KEY"),
+    ("corrections", "event_to_correct", "event_corrections USING COVERING INDEX"),
+    ("corrections", "hour_dimensions", "usage_rollups USING PRIMARY KEY"),
+]
+TABLES = r"SCAN (usage_\w+|event_\w+|event|cell|correction)"
+
+
+@pytest.mark.parametrize(("topic", "name", "key"), HOT)
+def test_a_hot_query_seeks(
+    product: Tallystick, settings: Settings, topic: str, name: str, key: str
+) -> None:
+    assert product.events.count() == 0
+    statement = statements(topic)[name]
+    named = {parameter: 0 for parameter in re.findall(r":(\w+)", statement)}
+    parameters = named or (0,) * statement.count("?")
+    connection = sqlite3.connect(settings.sqlite_path())
+    rows = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+    connection.close()
+    plan = [str(row[3]) for row in rows]
+    assert any(key in step for step in plan), plan
+    assert not [step for step in plan if re.match(TABLES, step)], plan
