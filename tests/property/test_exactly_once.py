@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tallystick.domain.reports import UsageReport
 
-EXAMPLES = int(os.environ.get("TALLYSTICK_EXACTLY_ONCE_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("TALLYSTICK_EXACTLY_ONCE_EXAMPLES", "8"))
 STEPS = 20
 
 START = parse_instant("2026-01-28T09:30:30Z")
@@ -60,6 +60,11 @@ CRASH_POINTS = (
     "before_settle",
     "after_settle",
 )
+
+
+USED = st.lists(st.tuples(st.sampled_from(CUSTOMERS), st.integers(1, 50)), min_size=1, max_size=3)
+"""Who uses how much meanwhile: it comes with other steps, so that there is always something to
+tell Stripe of."""
 
 
 class Crash(BaseException):
@@ -167,20 +172,31 @@ class ExactlyOnce(RuleBasedStateMachine):
             at = max(self.clock.now() - MINUTE_US, period.start_at)
             self.customers.use(self.running, customer, at, -taken)
 
-    @rule(at_once=st.booleans())
-    def report(self, at_once: bool) -> None:
+    def go_on(self, used: list[tuple[str, int]]) -> None:
+        """Let customers use something now; a minute later it is past."""
+        for customer, value in used:
+            self.customers.use(self.running, customer, self.clock.now(), value)
+        self.clock.advance(MINUTE_US)
+        self.calmly(lambda: self.customers.advance_to(self.clock.now()))
+
+    @rule(at_once=st.booleans(), used=USED)
+    def report(self, at_once: bool, used: list[tuple[str, int]] = []) -> None:  # noqa: B006 - never changed
+        self.go_on(used)
         self.survive(lambda: self.running.reporter.run(at_once=at_once))
 
-    @rule()
-    def deliver(self) -> None:
+    @rule(used=USED)
+    def deliver(self, used: list[tuple[str, int]] = []) -> None:  # noqa: B006 - never changed
+        self.go_on(used)
+        self.survive(lambda: self.running.reporter.run(at_once=True))
         self.survive(lambda: self.running.deliverer.run())
 
     @rule()
     def confirm(self) -> None:
         self.survive(lambda: self.running.confirmer.run())
 
-    @rule(minutes=st.integers(1, 3_000))
-    def wait(self, minutes: int) -> None:
+    @rule(minutes=st.integers(1, 3_000), used=USED)
+    def wait(self, minutes: int, used: list[tuple[str, int]]) -> None:
+        self.go_on(used)
         self.clock.advance(minutes * MINUTE_US)
         self.calmly(lambda: self.customers.advance_to(self.clock.now()))
 
@@ -207,12 +223,14 @@ class ExactlyOnce(RuleBasedStateMachine):
         kind=st.sampled_from(["cut_before", "cut_after", "server_error_after"]),
         days=st.integers(1, 4),
         rounds=st.integers(1, 3),
+        used=USED,
     )
-    def outage(self, kind: str, days: int, rounds: int) -> None:
+    def outage(self, kind: str, days: int, rounds: int, used: list[tuple[str, int]]) -> None:
         """Stripe is down for days, or works and its answers are lost for days.
 
         Its clock is not: in production it is nobody's.
         """
+        self.go_on(used)
         self.report(at_once=True)
         self.faults([{"kind": kind, "path": path} for path in USAGE_PATHS])
         self.deliver()
