@@ -320,14 +320,14 @@ class Synchronizer:
         newest: str | None = None
         found_at: int | None = None
         for looked, body in enumerate(self._listed_events(count)):
+            if found_at is not None and looked >= found_at + OVERLAP_EVENTS:
+                break
             event = arrived(body, Brought.SWEEP)
             newest = newest or event.event_id
             if self._inbox_reader.unknown([event.event_id]):
                 findings.missed += self._inbox.add(event, self._clock.now()).result()
             if event.event_id == goal:
                 found_at = looked
-            if found_at is not None and looked >= found_at + OVERLAP_EVENTS:
-                break
         return newest
 
     def _listed_events(self, count: Callable[[int], None]) -> Iterator[bytes]:

@@ -72,11 +72,6 @@ def _set_up(
     remarks = []
     if not found.is_enabled:
         remarks.append("it is disabled")
-    if not is_thin and found.api_version != gateway.api_version:
-        remarks.append(
-            f"its events come in version {found.api_version or 'of the account'}, which is read "
-            f"for the past alone; {gateway.api_version} is ours"
-        )
     return EndpointSetup(found.endpoint_id, is_thin, False, None, lacking, needless, tuple(remarks))
 
 

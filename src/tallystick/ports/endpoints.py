@@ -16,14 +16,10 @@ class Endpoint(NamedTuple):
     types: tuple[str, ...]
     is_thin: bool
     is_enabled: bool
-    api_version: str | None
 
 
 class WebhookEndpoints(Protocol):
     """The account's endpoints. Every method raises StripeUnreachable or StripeRefused."""
-
-    api_version: str
-    """The version in which a new endpoint's events come."""
 
     def endpoints(self) -> list[Endpoint]:
         """Return every endpoint that posts to an address."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from tallystick.ports.endpoints import Endpoint
 from tallystick.stripe_gateway.objects import PAGE_MAX
-from tallystick.stripe_gateway.versions import API_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +17,6 @@ NAME = "Tallystick"
 
 class WebhookEndpoints:
     """``WebhookEndpoints``: v1 endpoints for snapshots, v2 destinations for thin events."""
-
-    api_version = API_VERSION
 
     def __init__(self, connection: StripeConnection) -> None:
         self._connection = connection
@@ -35,7 +32,6 @@ class WebhookEndpoints:
                 tuple(each.enabled_events),
                 is_thin=False,
                 is_enabled=each.status == "enabled",
-                api_version=each.api_version,
             )
             for each in snapshots.auto_paging_iter()
         ]
@@ -56,7 +52,6 @@ class WebhookEndpoints:
                     tuple(shown.enabled_events),
                     is_thin=True,
                     is_enabled=shown.status == "enabled",
-                    api_version=None,
                 )
             )
         return found
@@ -77,11 +72,10 @@ class WebhookEndpoints:
                 )
                 hook = made.webhook_endpoint
                 return made.id, (hook.signing_secret if hook else None) or ""
-            # the SDK types event types and versions as literals; ours are among them
+            # the SDK types event types as literals; ours are among them
             wanted: Any = {
                 "url": url,
                 "enabled_events": list(types),
-                "api_version": API_VERSION,
                 "description": NAME,
             }
             endpoint = client.v1.webhook_endpoints.create(wanted)

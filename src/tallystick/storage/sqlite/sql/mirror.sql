@@ -92,7 +92,10 @@ FROM mirror_items JOIN item_billed USING (stripe_item_id)
 WHERE stripe_customer_id = ? AND is_metered = 1 ORDER BY start_at;
 
 -- name: sync_state
-SELECT run, newest_event, began_at, synced_at, swept_at, calls_max FROM sync_state;
+-- Until a full sync has ended, its beginning is where a sweep may stop.
+SELECT run, CASE WHEN began_at IS NULL THEN newest_event ELSE began_event END, began_at, synced_at,
+    swept_at, calls_max
+FROM sync_state;
 
 -- name: begin_sync
 UPDATE sync_state SET
