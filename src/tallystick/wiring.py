@@ -24,6 +24,7 @@ from tallystick.pipeline.ingest import Ingest
 from tallystick.pipeline.report import Reporter
 from tallystick.pipeline.resolve import Resolver
 from tallystick.ports.clock import Clock, SystemClock
+from tallystick.storage.sqlite.backup import Copied, back_up, restore
 from tallystick.storage.sqlite.catalog import SqliteCatalogStore
 from tallystick.storage.sqlite.customers import SqliteCustomerDirectory
 from tallystick.storage.sqlite.database import SqliteDatabase
@@ -51,6 +52,7 @@ from tallystick.stripe_gateway.stream_sink import MeterEventStreamSink
 from tallystick.stripe_gateway.usage_sink import MeterEventSink, UsageRecordSink
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
     from tallystick.domain.subscriptions import CustomerLink
@@ -237,6 +239,24 @@ class Tallystick:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def back_up_database(settings: Settings, target: Path) -> Copied:
+    """Copy the database that the settings name to a new file.
+
+    Raises:
+        StoreUnusable: the target is there already, or the copy is not sound.
+    """
+    return back_up(settings.sqlite_path(), target)
+
+
+def restore_database(settings: Settings, backup: Path) -> Copied:
+    """Make the database that the settings name out of a backup.
+
+    Raises:
+        StoreUnusable: there is one already, or the backup is none.
+    """
+    return restore(backup, settings.sqlite_path(), SystemClock().now())
 
 
 def connect_stripe(settings: Settings, clock: Clock) -> Stripe:

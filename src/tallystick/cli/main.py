@@ -10,6 +10,7 @@ import sys
 import typer
 
 from tallystick.cli import (
+    backups,
     catalog,
     correcting,
     customers,
@@ -57,6 +58,8 @@ app.command()(catalog.drift)
 app.command()(catalog.pull)
 app.command()(catalog.schema)
 app.command(name="import")(importing.import_)
+app.command()(backups.backup)
+app.command()(backups.restore)
 app.add_typer(correcting.app, name="events")
 app.command()(reading.usage)
 app.command()(reading.preview)
