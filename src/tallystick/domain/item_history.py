@@ -169,7 +169,22 @@ def billing_spans(segments: Sequence[ItemSegment]) -> tuple[Period, ...]:
 def _explained(facts: ItemFacts) -> list[_Known]:
     """Return changes and those readings that changes do not explain, by instant."""
     changes = sorted(facts.changes, key=lambda change: change.at)
-    known = [_chained(at, list(group)) for at, group in groupby(changes, key=lambda each: each.at)]
+    known: list[_Known] = []
+    circles: list[int] = []
+    for at, group in groupby(changes, key=lambda change: change.at):
+        together = list(group)
+        chained = _chained(at, together)
+        if chained is None:
+            states = {change.before for change in together}
+            last = known[-1].after if known and not circles else together[0].before
+            state = last if last in states else together[0].before
+            chained = _Known(at, state, state)
+            if not known or circles:
+                circles.append(len(known))
+        else:
+            _settle_circles(known, circles, chained.before)
+        known.append(chained)
+    _settle_circles(known, circles, facts.present)
     for reading in sorted(facts.readings, key=lambda reading: reading.at):
         earlier = [each for each in known if each.at <= reading.at]
         later = [each for each in known if each.at > reading.at]
@@ -179,19 +194,26 @@ def _explained(facts: ItemFacts) -> list[_Known]:
     return known
 
 
-def _chained(at: int, changes: list[ItemChange]) -> _Known:
+def _settle_circles(known: list[_Known], circles: list[int], then: ItemState | None) -> None:
+    """Settle circles before which nothing is known: they began with what came after them."""
+    for place in circles:
+        known[place] = _Known(known[place].at, then, then)
+    circles.clear()
+
+
+def _chained(at: int, changes: list[ItemChange]) -> _Known | None:
     """Return what several changes of one instant make together, whatever order they came in.
 
-    Each starts from where another one ends. A circle leads back to where it began: any of its
-    states tells as much.
+    Each starts from where another one ends. A circle leads back to where it began, which they do
+    not tell: None.
     """
     balance: Counter[ItemState | None] = Counter()
     for change in changes:
         balance[change.before] += 1
         balance[change.after] -= 1
-    first = next((state for state, count in balance.items() if count > 0), changes[0].before)
-    last = next((state for state, count in balance.items() if count < 0), changes[-1].after)
-    return _Known(at, first, last)
+    firsts = [state for state, count in balance.items() if count > 0]
+    lasts = [state for state, count in balance.items() if count < 0]
+    return _Known(at, firsts[0], lasts[0]) if firsts and lasts else None
 
 
 def _marks(facts: ItemFacts, known: list[_Known]) -> list[int]:
