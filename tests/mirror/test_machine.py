@@ -53,7 +53,7 @@ DISORDER: list[dict[str, Any]] = [
     {"kind": "webhook_reorder", "event": "customer.*", "skip": 3, "times": 2},
 ]
 LIVE_SUBSCRIPTIONS_MAX = 3
-EXAMPLES = 3
+EXAMPLES = 5
 
 
 class Histories(RuleBasedStateMachine):
