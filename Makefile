@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 KEEP ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt bench docs clean
+.PHONY: help setup demo test check fmt chaos bench docs clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ check: $(VENV)/.dev ## format, lint, types, layers
 fmt: $(VENV)/.dev ## format the code
 	$(BIN)/ruff check --fix-only --quiet src tests
 	$(BIN)/ruff format src tests
+
+chaos: $(VENV)/.dev ## MINUTES=30: kills and a failing Stripe; KILLS=200: kills under load; SEED=n repeats
+	$(BIN)/python -m $(if $(MINUTES),tests.chaos --minutes $(MINUTES),tests.crash.chaos) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.dev ## measure, print a table and write build/bench.json
 	$(BIN)/python -m tests.bench

@@ -30,6 +30,7 @@ class Breaker:
         self._failures = 0
         self._pause_us = PAUSE_MIN_US
         self._opens_at: int | None = None
+        self._trial: int | None = None
 
     @property
     def is_open(self) -> bool:
@@ -47,8 +48,17 @@ class Breaker:
             now = self._clock.now()
             if now < self._opens_at:
                 return 0
-            self._opens_at = now + self._pause_us
+            self._opens_at = self._trial = now + self._pause_us
             return 1
+
+    def return_trial(self) -> None:
+        """Take a trial back that was not made: the report needed no call to Stripe.
+
+        A failure that was noted meanwhile keeps it open.
+        """
+        with self._lock:
+            if self._opens_at is not None and self._trial == self._opens_at:
+                self._opens_at = self._clock.now()
 
     def note(self, result: AttemptResult) -> None:
         """Take in what an attempt came to."""
@@ -60,5 +70,6 @@ class Breaker:
                 return
             self._failures += 1
             if self._failures >= FAILURES_MAX:
+                self._trial = None
                 self._opens_at = self._clock.now() + self._pause_us
                 self._pause_us = min(2 * self._pause_us, PAUSE_MAX_US)

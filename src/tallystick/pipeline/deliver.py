@@ -83,7 +83,10 @@ class Deliverer:
             claims = self._outbox.claim(self._clock.now(), LEASE_US, limit)
             if not claims:
                 break
-            settled = list(self._deliver(claims, is_trial=is_trial))
+            checked = [(claim, self._before_sending(claim.report)) for claim in claims]
+            settled = list(self._deliver(checked, is_trial=is_trial))
+            if is_trial and all(settlement is not None for _, settlement in checked):
+                self._breaker.return_trial()
             outcomes.update(outcome.settlement.state.value for outcome in settled)
             for lost in self._outbox.settle(settled, self._clock.now()):
                 states = {outcome.claim: outcome.settlement.state.value for outcome in settled}
@@ -91,12 +94,13 @@ class Deliverer:
                 outcomes[LeaseLost.code] += 1
         return +outcomes
 
-    def _deliver(self, claims: Sequence[Claim], *, is_trial: bool) -> Iterator[Outcome]:
+    def _deliver(
+        self, checked: Sequence[tuple[Claim, Settlement | None]], *, is_trial: bool
+    ) -> Iterator[Outcome]:
         """Yield what the claims led to; what cannot be tried within its lease is left to lapse."""
         send_until = self._clock.now() + LEASE_US // 2
         by_way: dict[ReportWay, list[Claim]] = {}
-        for claim in claims:
-            settlement = self._before_sending(claim.report)
+        for claim, settlement in checked:
             if settlement is None:
                 by_way.setdefault(claim.report.way, []).append(claim)
             else:
@@ -123,7 +127,10 @@ class Deliverer:
         """Return what becomes of a report that must not be sent now, or None for one that may."""
         now = self._clock.now()
         if report.step is Step.RESOLVE:
-            return self._resolver.settle(report, self._backoff(report))
+            settlement = self._resolver.settle(report, self._backoff(report))
+            if settlement.step is Step.RESOLVE:  # Stripe did not say
+                self._breaker.note(AttemptResult.UNKNOWN)
+            return settlement
         reason = self._resolver.too_late(report)
         if report.maybe_taken and (reason or _outlived_its_identifier(report, now)):
             # Stripe may have it and would not recognise it any more: a repeat could bill twice

@@ -155,12 +155,10 @@ class Reporter:
         usage = _Usage(link, meter, now, as_of)
         reports = [report for route in routes for report in self._difference(usage, route)]
         waiting = self._waiting(usage, periods)
-        recorded = self._book.record(
-            due,
-            reports,
-            self._clock.now(),
-            due_again_at=self._due_again_at(usage, periods, waiting),
-        )
+        again_at = self._due_again_at(usage, periods, waiting)
+        if any(_is_too_early(route, as_of) for route in routes):
+            again_at = self._clock.now()
+        recorded = self._book.record(due, reports, self._clock.now(), due_again_at=again_at)
         if not recorded:
             return DueOutcome.RACED
         if not reports and waiting.outside:
@@ -225,6 +223,8 @@ class Reporter:
         assert how is not None  # a legacy item has one
         if park_reason(draft.route.period, now, draft.route.way):
             return [draft.report(sequence, difference)]
+        if _is_too_early(draft.route, draft.window.end_at):
+            return []
         reports = self._book.of_period(link.customer, meter.key, draft.route.period)
         records = records_of(one for one in reports if one.state in _AT_STRIPE)
         span = timestamp_span(draft.route.period, START_OF_TIME)
@@ -283,6 +283,20 @@ class _Draft(NamedTuple):
             level=change.level if change else None,
             record_aggregation=self.route.record_aggregation,
         )
+
+
+def _is_too_early(route: UsageRoute, as_of: int) -> bool:
+    """Tell whether no second of the period's may carry a usage record yet.
+
+    Records lie in the past and outside the minute in which the period began: Stripe refuses some of
+    that minute (seen by users, who add minutes to a new subscription's first record).
+    """
+    span = timestamp_span(route.period, START_OF_TIME)
+    return (
+        route.way is ReportWay.USAGE_RECORDS
+        and span is not None
+        and route.period.start_at < as_of <= span[0] * SECOND_US
+    )
 
 
 def batch_end(meter: Meter, periods: tuple[Period, ...], now: int) -> int:

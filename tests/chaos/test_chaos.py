@@ -1,0 +1,31 @@
+"""The short form of `make chaos`, in both ways of reporting to a meter."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.chaos.__main__ import WAYS, print_tally
+from tests.chaos.run import Chaos
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECONDS = 10
+KILLS = 3
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("way", WAYS)
+def test_kills_and_faults_change_no_total(way: str, tmp_path: Path) -> None:
+    seed = int(os.environ.get("TALLYSTICK_CHAOS_SEED", secrets.randbits(32)))
+    tally = Chaos(tmp_path, seed).run(SECONDS, KILLS, way)
+    print_tally(tally, seed)
+    assert tally.differences == []
+    assert tally.restarts == KILLS
+    assert tally.acknowledged >= 100
+    assert sum(tally.faults.values()) > 0
+    assert tally.reported >= len(WAYS)
