@@ -1,4 +1,4 @@
-"""`make chaos KILLS=200 SEED=n`: kill the server at random moments under load, again and again.
+"""Kill the server at random moments under load, again and again.
 
     python -m tests.crash.chaos --kills 200 --seed 7
 

@@ -1,4 +1,4 @@
-"""The short form of `make chaos`: a few kills at random moments under load."""
+"""The short form of `python -m tests.crash.chaos`: a few kills at random moments under load."""
 
 from __future__ import annotations
 
