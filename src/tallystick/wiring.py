@@ -21,6 +21,7 @@ from tallystick.pipeline.confirm import Confirmer
 from tallystick.pipeline.corrections import Corrections
 from tallystick.pipeline.deliver import Deliverer
 from tallystick.pipeline.ingest import Ingest
+from tallystick.pipeline.rejections import Rejections
 from tallystick.pipeline.report import Reporter
 from tallystick.pipeline.resolve import Resolver
 from tallystick.ports.clock import Clock, SystemClock
@@ -206,6 +207,11 @@ class Tallystick:
         return Confirmer(
             self.confirmations, self.book, self.catalog, self.stripe.summaries, self.clock
         )
+
+    @property
+    def rejections(self) -> Rejections:
+        """What joins Stripe's error reports with ours."""
+        return Rejections(self.meter_errors, self.confirmations, self.clock)
 
     @property
     def dead_letters(self) -> DeadLetters:

@@ -12,6 +12,7 @@ from tallystick.domain.instants import DAY_US, HOUR_US, parse_instant
 from tallystick.domain.periods import Period
 from tallystick.domain.reports import ReportState
 from tallystick.domain.subscriptions import CustomerLink, SubscriptionItem
+from tallystick.ports.inbox import MeterError
 from tallystick.ports.outbox import Decision, Outcome, Settlement, StuckFilter
 from tallystick.ports.stripe import AttemptResult
 from tests.fixtures.commands import answer_of, tallystick
@@ -128,6 +129,41 @@ def test_stripes_later_word_makes_a_delivered_report_dead(
         assert rejected is expected
     assert not product.confirmations.reject("unknown", "no_meter", clock.now())
     assert product.outbox.counts() == {"dead": 1, "delivered": 1}
+
+
+def test_samples_of_stripes_error_reports_find_their_reports(
+    product: Tallystick, clock: FakeClock
+) -> None:
+    for sequence in range(3):
+        plan(product, sequence=sequence)
+    deliverer(product, ScriptedSink(*[AttemptResult.TAKEN] * 3)).run()
+    first, second, third = product.book.reports()
+    samples = [
+        {"error_message": "no.", "request": {"identifier": key}}
+        for key in (first.identifier, f"{second.identifier}.4", "req_of_somebody_else")
+    ]
+    types = [{"code": "meter_event_customer_not_found", "sample_errors": samples}]
+    bodies = [json.dumps({"data": {"reason": {"error_types": types}}}).encode(), b"{}", b"[1]"]
+    for number, body in enumerate(bodies):
+        product.meter_errors.keep(
+            MeterError(
+                seq=0,
+                event_id=f"evt_{number}",
+                type="v1.billing.meter.error_report_triggered",
+                stripe_meter_id="mtr_1",
+                body=body,
+                received_at=clock.now(),
+            )
+        )
+    assert product.rejections.run() == {"rejected": 2, "not_ours": 1}
+    dead = [one for one in product.book.reports() if one.state is ReportState.DEAD]
+    assert [one.id for one in dead] == [first.id, second.id]
+    assert {one.reason for one in dead} == {"meter_event_customer_not_found: no."}
+    # what a person settles afterwards stays settled
+    product.dead_letters.settle([first.id], ReportState.DELIVERED, DECISION)
+    assert product.rejections.run() == {}
+    assert product.outbox.counts() == {"dead": 1, "delivered": 2}
+    assert third.state is ReportState.DELIVERED
 
 
 def test_over_http_reports_are_listed_driven_again_and_settled(

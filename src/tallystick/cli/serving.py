@@ -124,6 +124,7 @@ def _works(product: Tallystick) -> list[Work]:
             pace.DELIVER_PAUSE_SECONDS,
             pace.DELIVER_THREADS,
         ),
+        Work("report.rejected", lambda: product.rejections.run(), pace.CONFIRM_PAUSE_SECONDS),
         Work("report.confirmed", lambda: product.confirmer.run(), pace.CONFIRM_PAUSE_SECONDS),
         Work(
             "inbox.settled",

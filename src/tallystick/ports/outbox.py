@@ -175,6 +175,14 @@ class Confirmations(Protocol):
         """
         ...
 
+    def errors_read(self) -> int:
+        """Return up to which ``seq`` Stripe's error reports were matched with ours."""
+        ...
+
+    def mark_errors_read(self, seq: int) -> None:
+        """Write down that they were, up to ``seq``."""
+        ...
+
 
 class StuckFilter(NamedTuple):
     """Which stuck reports are meant; a field that is None does not restrict."""

@@ -60,6 +60,17 @@ class SqliteConfirmations:
 
         return self._database.write(reject).result()
 
+    def errors_read(self) -> int:
+        """Return up to which ``seq`` Stripe's error reports were matched with ours."""
+        with self._database.read() as connection:
+            return int(connection.execute(_SQL["errors_read"]).fetchone()[0])
+
+    def mark_errors_read(self, seq: int) -> None:
+        """Write down that they were, up to ``seq``."""
+        self._database.write(
+            lambda connection: connection.execute(_SQL["mark_errors_read"], (seq,))
+        ).result()
+
 
 class SqliteStuckReports:
     """``StuckReports`` on one SQLite file."""

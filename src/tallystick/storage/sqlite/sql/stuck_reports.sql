@@ -64,3 +64,9 @@ SELECT action, actor, reason, decided_at FROM report_decisions WHERE report_id =
 INSERT INTO report_due (customer, meter_key, mark)
 SELECT ?, ?, due_mark FROM installation WHERE true
 ON CONFLICT (customer, meter_key) DO UPDATE SET mark = excluded.mark, not_before = 0;
+
+-- name: errors_read
+SELECT meter_errors_read_seq FROM installation;
+
+-- name: mark_errors_read
+UPDATE installation SET meter_errors_read_seq = ?;
