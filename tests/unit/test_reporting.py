@@ -258,6 +258,20 @@ def test_usage_that_stripe_will_not_take_is_dead_with_its_reason(team: Team) -> 
     ] * 2
 
 
+def test_a_customer_that_is_gone_at_stripe_does_not_hold_up_the_others(team: Team) -> None:
+    product = team.product
+    strange = CustomerLink("a_stranger", "cus_deleted", "clock_deleted")
+    product.customers.link([strange], product.clock.now())
+    draft = EventDraft("s", "http_request", "a_stranger", to_datetime(START + HOUR_US))
+    (result,) = product.ingest.take([draft])
+    assert result.code is None
+    team.link()
+    team.advance(START + 24 * HOUR_US)
+    team.use("a", START + HOUR_US, 5)
+    assert team.flush() == {DueOutcome.UNSUBSCRIBED: 2, DueOutcome.REPORTED: 2}
+    team.assert_stripe_has(bandwidth_bytes=5)
+
+
 def test_applying_the_catalog_again_creates_nothing(team: Team) -> None:
     product = team.product
     declared = read_catalog(CATALOG_FILE)
