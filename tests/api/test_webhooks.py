@@ -189,7 +189,7 @@ def test_without_a_secret_nothing_is_taken(settings: Settings, clock: FakeClock)
         httpx2.Client(base_url=server.url) as client,
     ):
         answer = Stripe(client, clock).post(event())
-        assert_refused(product, answer, 503, "webhooks_not_configured")
+        assert_refused(product, answer, 403, "webhooks_not_configured")
 
 
 class StuckSource:

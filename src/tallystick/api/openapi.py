@@ -18,6 +18,7 @@ _PROBLEMS = {
     400: "The request as a whole cannot be read.",
     401: "The key is missing or not known.",
     404: "There is no such thing.",
+    403: "No signing secret is set: no webhook can be believed.",
     413: "The body has too many bytes or events.",
     415: "The body's type or encoding is not read.",
     429: "Too much work is waiting; repeat after Retry-After.",
@@ -157,7 +158,7 @@ def _post_webhook() -> dict[str, Any]:
             "required": True,
             "content": {"application/json": {"schema": {"type": "object"}}},
         },
-        "responses": _responses("WebhookAnswer", (400, 413, 415, 429, 503)),
+        "responses": _responses("WebhookAnswer", (400, 403, 413, 415, 429, 503)),
     }
 
 

@@ -59,14 +59,14 @@ class WebhookEndpoint:
         """Answer one webhook: 200 once it is durable, or was already.
 
         Raises:
-            Problem: 400 for what Stripe did not sign or send, 413, 429, and 503 where no secret is
-                set or nothing can be stored.
+            Problem: 400 for what Stripe did not sign or send, 403 where no secret is set, 413, 429,
+                and 503 where nothing can be stored.
         """
         self._take_turn()
         secrets = self._product.settings.webhook_secrets
         if not secrets:
             raise Problem(
-                503,
+                403,  # Stripe repeats whatever is not 2xx, for days
                 "webhooks_not_configured",
                 f"{PREFIX}WEBHOOK_SECRETS is not set; `tallystick webhooks setup` shows a secret",
             )
