@@ -437,3 +437,27 @@ def test_retries_spread_and_grow_up_to_a_limit(product: Tallystick, clock: FakeC
     assert max(delays) <= BACKOFF_CAP_US
     assert max(delays[12:]) > MINUTE_US
     assert max(delays[:2]) < HOUR_US
+
+
+def test_what_cannot_be_tried_within_its_lease_is_put_back_untried(
+    product: Tallystick, clock: FakeClock
+) -> None:
+    for number in range(3):
+        plan(product, f"c{number}")
+
+    class Slow(ScriptedSink):
+        def send(self, dispatches: Sequence[Dispatch]) -> list[Attempt]:
+            clock.advance(LEASE_US // 2 + 1)
+            return super().send(dispatches)
+
+    sink = Slow(*[AttemptResult.TAKEN] * 3)
+    claims = deliverer(product, sink).run()
+    assert claims["delivered"] >= 1
+    assert not any(
+        report.maybe_taken for report in product.book.reports() if report.state == "pending"
+    )
+    clock.advance(BACKOFF_CAP_US)
+    while product.outbox.depth().pending:
+        clock.advance(BACKOFF_CAP_US)
+        deliverer(product, sink).run()
+    assert len(sink.sent) == 3

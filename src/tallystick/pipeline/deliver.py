@@ -97,7 +97,7 @@ class Deliverer:
     def _deliver(
         self, checked: Sequence[tuple[Claim, Settlement | None]], *, is_trial: bool
     ) -> Iterator[Outcome]:
-        """Yield what the claims led to; what cannot be tried within its lease is left to lapse."""
+        """Yield what the claims led to; what cannot be tried within its lease is put back."""
         send_until = self._clock.now() + LEASE_US // 2
         by_way: dict[ReportWay, list[Claim]] = {}
         for claim, settlement in checked:
@@ -108,11 +108,10 @@ class Deliverer:
         for way, chosen in by_way.items():
             sink = self._sinks[way]
             for first in range(0, len(chosen), sink.batch_max):
-                if self._clock.now() > send_until:
-                    return
                 chunk = chosen[first : first + sink.batch_max]
-                if self._breaker.is_open and not is_trial:
-                    # Stripe went down in the middle of the batch: these were not tried
+                is_down = self._breaker.is_open and not is_trial
+                if is_down or self._clock.now() > send_until:
+                    # Stripe went down or slow in the middle of the batch: these were not tried
                     yield from (Outcome(each, self._put_back(each.report)) for each in chunk)
                 else:
                     yield from self._send(sink, chunk)
@@ -175,7 +174,7 @@ class Deliverer:
         return self._clock.now() + self._jitter.randrange(longest_us)
 
     def _put_back(self, report: UsageReport) -> Settlement:
-        return self._retry(report, "stripe_down", report.step, maybe_taken=report.maybe_taken)
+        return self._retry(report, "not_tried", report.step, maybe_taken=report.maybe_taken)
 
 
 def _resolve_later(reason: str, now: int) -> Settlement:
