@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
-from tallystick.domain.quantity import ZERO, add_all, exact
+from tallystick.domain.quantity import ZERO, add_all, decimals_of, exact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ def plan_changes(
     with no second left.
     """
     current = figure_of(how, records)
-    if measured == current or measured < 0 or measured != measured.to_integral_value():
+    if measured == current or measured < 0 or decimals_of(measured):
         return []
     if how in (RecordAggregation.LAST_DURING_PERIOD, RecordAggregation.LAST_EVER):
         return _set_last(measured, current, records, span)
