@@ -54,6 +54,17 @@ def test_one_event_is_accepted_and_counted(api: httpx2.Client) -> None:
     assert usage(api) == {"api_requests": "1", "bandwidth_bytes": "7"}
 
 
+def test_usage_is_all_of_it_where_no_time_is_named(api: httpx2.Client) -> None:
+    post(api, [event("old", time="1999-01-01T00:00:00Z"), event()])
+    (requests,) = api.get("/v1/customers/acme/usage", params={"meter": "api_requests"}).json()[
+        "usage"
+    ]
+    assert requests["quantity"] == "2"
+    assert api.get("/v1/customers/acme/usage", params={"from": "x"}).status_code == 400
+    assert api.get("/v1/customers/acme/usage", params={"meter": "none"}).status_code == 400
+    assert api.get("/v1/customers/acme/usage", params={"window": "week"}).status_code == 400
+
+
 def test_the_same_event_again_is_a_duplicate(api: httpx2.Client) -> None:
     post(api, event())
     answer = post(api, [event(), event("e2")]).json()

@@ -23,6 +23,7 @@ from tallystick.domain.instants import parse_instant
 from tallystick.domain.periods import Period
 from tallystick.domain.usage_windows import WindowSize
 from tallystick.oversight.usage_view import usage_view
+from tallystick.pipeline.ingest import EARLIEST_AT
 from tallystick.ports.errors import PortError
 
 if TYPE_CHECKING:
@@ -133,10 +134,8 @@ class _Endpoints:
         return [known[key]]
 
     def _period(self, from_text: str | None, to_text: str | None) -> Period:
-        if not from_text:
-            raise Problem(400, "from_missing", "say from when, like from=2015-05-01T00:00:00Z")
         try:
-            start_at = parse_instant(from_text)
+            start_at = parse_instant(from_text) if from_text else EARLIEST_AT
             end_at = parse_instant(to_text) if to_text else self._product.clock.now()
             return Period(start_at, end_at)
         except (ValueError, OverflowError) as error:

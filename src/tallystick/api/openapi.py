@@ -96,11 +96,11 @@ def _get_usage() -> dict[str, Any]:
         "parameters": [
             {"name": "customer", "in": "path", "required": True, "schema": _NAME},
             query("meter", {"type": "string", "description": "One meter's key; else all."}),
-            query("from", _INSTANT, required=True),
+            query("from", {**_INSTANT, "description": "Else from the first event on."}),
             query("to", {**_INSTANT, "description": "Exclusive; else now."}),
             query("window", {"type": "string", "enum": list(WindowSize)}),
         ],
-        "responses": _responses("Usage", (400, 401, 503)),
+        "responses": _responses("Usage", (400, 401, 404, 503)),
     }
 
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def usage(
     customer: str = typer.Argument(..., help="Your customer's id."),
     meter: str | None = typer.Option(None, help="One meter; else all."),
-    from_: str = typer.Option(..., "--from", help="From when, like 2015-05-01 or RFC 3339."),
+    from_: str = typer.Option(
+        "1970-01-01", "--from", help="From when, like 2015-05-01 or RFC 3339; else from the start."
+    ),
     to: str | None = typer.Option(None, help="Until when, exclusive; else now."),
     window: str | None = typer.Option(None, help="Cut into hour, day or month of UTC."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
