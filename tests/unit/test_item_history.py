@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallystick.domain.item_history import (
+    END_OF_TIME,
     BilledUsage,
     ItemChange,
     ItemFacts,
@@ -110,6 +111,39 @@ def test_an_unexplained_change_is_taken_to_be_when_it_was_first_read() -> None:
         read_since=160,
     )
     assert spans(facts) == [(100, 160, "a"), (160, 200, "b")]
+
+
+def test_a_reading_of_an_unknown_instant_does_not_outlive_the_removal_that_an_event_tells() -> None:
+    state = ItemState("a", MAY)
+    facts = ItemFacts(
+        changes=(ItemChange(150, state, None),),
+        readings=(ItemReading(END_OF_TIME, state),),
+        read_since=150,
+    )
+    assert spans(facts) == [(100, 150, "a")]
+    assert state_at(facts, 149) == state
+    assert state_at(facts, 150) is None
+
+
+def test_a_reading_of_an_unknown_instant_holds_until_the_present_was_read() -> None:
+    readings = (ItemReading(END_OF_TIME, ItemState("a", MAY)),)
+    facts = ItemFacts(readings=readings, present=ItemState("b", MAY), read_since=160)
+    assert spans(facts) == [(100, 160, "a"), (160, 200, "b")]
+    gone = ItemFacts(readings=readings, read_since=160)
+    assert spans(gone) == [(100, 160, "a")]
+    renewed = ItemFacts(readings=readings, present=ItemState("a", JUNE), read_since=260)
+    assert spans(renewed) == [(100, 200, "a"), (200, 300, "a")]
+
+
+def test_a_step_between_changes_of_one_instant_does_not_outlive_them() -> None:
+    """A test clock stands still: an item is changed, read and removed at one instant of it."""
+    one, other = ItemState("a", MAY), ItemState("b", MAY)
+    reading = ItemReading(150, other)
+    for after in (None, one):
+        changes = (ItemChange(150, one, other), ItemChange(150, other, after))
+        facts = ItemFacts(changes=changes, readings=(reading,), present=after, read_since=180)
+        assert state_at(facts, 149) == one
+        assert state_at(facts, 150) == after
 
 
 def test_between_periods_that_are_known_nothing_is_made_up() -> None:

@@ -39,7 +39,10 @@ class ItemChange(NamedTuple):
 
 
 class ItemReading(NamedTuple):
-    """An item was seen in a state at an instant; the instant may be some seconds off."""
+    """An item was seen in a state at an instant; the instant may be some seconds off.
+
+    It is END_OF_TIME where nobody knows when that was on the customer's clock.
+    """
 
     at: int
     state: ItemState
@@ -167,7 +170,11 @@ def billing_spans(segments: Sequence[ItemSegment]) -> tuple[Period, ...]:
 
 
 def _explained(facts: ItemFacts) -> list[_Known]:
-    """Return changes and those readings that changes do not explain, by instant."""
+    """Return changes and those readings that changes do not explain, by instant.
+
+    A reading explains nothing further if it shows a step of changes of its very instant: what came
+    of them is told by the changes.
+    """
     changes = sorted(facts.changes, key=lambda change: change.at)
     known: list[_Known] = []
     circles: list[int] = []
@@ -185,13 +192,33 @@ def _explained(facts: ItemFacts) -> list[_Known]:
             _settle_circles(known, circles, chained.before)
         known.append(chained)
     _settle_circles(known, circles, facts.present)
-    for reading in sorted(facts.readings, key=lambda reading: reading.at):
+    steps = {(each.at, state) for each in changes for state in (each.before, each.after)}
+    for reading in sorted(_dated(facts), key=lambda reading: reading.at):
+        if (reading.at, reading.state) in steps:
+            continue
         earlier = [each for each in known if each.at <= reading.at]
         later = [each for each in known if each.at > reading.at]
         is_explained = bool(earlier and later) and earlier[-1].after == later[0].before
         if not is_explained:
             known = [*earlier, _Known(reading.at, reading.state, reading.state), *later]
     return known
+
+
+def _dated(facts: ItemFacts) -> list[ItemReading]:
+    """Return readings with their instants.
+
+    One of an unknown instant tells nothing where a change tells of its state, and when that was.
+    Otherwise the state is taken to have lasted until the present was read, or its period was over.
+    """
+    told = {state for change in facts.changes for state in (change.before, change.after)}
+    dated = []
+    for at, state in facts.readings:
+        if at != END_OF_TIME:
+            dated.append(ItemReading(at, state))
+        elif state not in told:
+            until = min(facts.read_since, state.period.end_at - 1)
+            dated.append(ItemReading(max(until, state.period.start_at), state))
+    return dated
 
 
 def _settle_circles(known: list[_Known], circles: list[int], then: ItemState | None) -> None:

@@ -54,8 +54,9 @@ class ObjectReading(NamedTuple):
 
     ``as_of`` is the number of the last event in the inbox when the request began: whatever that
     and earlier events told is in this reading. ``read_at`` is when the request began, ``seen_at``
-    the same on the clock of the object's customer. ``body`` is None for an object that is gone.
-    ``items`` and ``prices`` are a subscription's, ``billed`` is an invoice's, by item.
+    the same on the clock of the object's customer, END_OF_TIME while that clock is not known.
+    ``body`` is None for an object that is gone. ``items`` and ``prices`` are a subscription's,
+    ``billed`` is an invoice's, by item.
     """
 
     kind: ObjectKind

@@ -165,8 +165,7 @@ def _keep_items(connection: sqlite3.Connection, reading: ObjectReading) -> None:
     for item_id, item in present.items():
         was, since = standing.get(item_id, (None, END_OF_TIME))
         if was is not None and was != item.state:
-            at = min(max(since, was.period.start_at), was.period.end_at - 1)
-            _keep_past(connection, f"read {at}", item_id, ItemReading(at, was))
+            _keep_former(connection, item_id, was, since)
         is_first = item_id not in standing or was != item.state
         connection.execute(
             _SQL["keep_item"],
@@ -180,6 +179,19 @@ def _keep_items(connection: sqlite3.Connection, reading: ObjectReading) -> None:
                 item.ended_at,
             ),
         )
+
+
+def _keep_former(connection: sqlite3.Connection, item_id: str, was: ItemState, since: int) -> None:
+    """Keep that an item was read in a state, and when: a clock that was not known leaves it open.
+
+    No instant is made up then. One late in the period could lie after the item's removal.
+    """
+    if since == END_OF_TIME:
+        source = f"read {was.stripe_price_id} {was.period.start_at} {was.period.end_at}"
+        _keep_past(connection, source, item_id, ItemReading(since, was))
+        return
+    at = min(max(since, was.period.start_at), was.period.end_at - 1)
+    _keep_past(connection, f"read {at}", item_id, ItemReading(at, was))
 
 
 def _keep_past(
