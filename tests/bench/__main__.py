@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import delivery, ingest, rating, webhooks
+from tests.bench import client, delivery, ingest, rating, webhooks
 
 BUILD = Path(__file__).parents[2] / "build"
 GOALS: dict[str, tuple[str, float]] = {
@@ -32,7 +32,7 @@ GOALS: dict[str, tuple[str, float]] = {
     "ingest_cost_10m_vs_1m": ("ratio", 1.5),
 }
 
-ALL = ("rating", "webhooks_per_s", *ingest.NAMES, *delivery.NAMES)
+ALL = ("rating", "webhooks_per_s", "client_record_us", *ingest.NAMES, *delivery.NAMES)
 
 
 def main() -> None:
@@ -50,6 +50,7 @@ def main() -> None:
     results = _ingest_results(names, asked) + _delivery_results(names, asked)
     results += rating.results() if "rating" in names else []
     results += webhooks.results(quick=asked.quick) if "webhooks_per_s" in names else []
+    results += client.results() if "client_record_us" in names else []
     _print(results, asked.seed)
     BUILD.mkdir(exist_ok=True)
     (BUILD / "bench.json").write_text(json.dumps({"results": results}, indent=2) + "\n")
