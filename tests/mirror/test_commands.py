@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,23 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SETTLED_SECONDS_MAX = 30
-
-
-@pytest.fixture
-def account(sandbox: LocalServer) -> Account:
-    made = Account(sandbox.url, f"sk_test_{uuid.uuid4().hex}")
-    made.catalog()
-    return made
-
-
-@pytest.fixture
-def settings(account: Account, tmp_path: Path) -> Settings:
-    return Settings(
-        database_url=f"sqlite:///{tmp_path / 'tallystick.db'}",
-        stripe_api_key=account.key,
-        stripe_api_base=account.url,
-        stripe_rate=100_000,
-    )
 
 
 @pytest.fixture

@@ -27,24 +27,6 @@ from tests.mirror.test_sync import DAY_S, JANUARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-
-@pytest.fixture
-def account(sandbox: LocalServer) -> Account:
-    made = Account(sandbox.url, f"sk_test_{uuid.uuid4().hex}")
-    made.catalog()
-    return made
-
-
-@pytest.fixture
-def settings(account: Account, tmp_path: Path) -> Settings:
-    return Settings(
-        database_url=f"sqlite:///{tmp_path / 'tallystick.db'}",
-        stripe_api_key=account.key,
-        stripe_api_base=account.url,
-        stripe_rate=100_000,
-    )
 
 
 @pytest.fixture

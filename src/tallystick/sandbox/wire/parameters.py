@@ -8,6 +8,7 @@ The schema comes from Stripe's OpenAPI facts. A parameter that Stripe does not h
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from decimal import Decimal
 from typing import Any
 
@@ -44,16 +45,16 @@ def _only(node: Supported) -> list[str]:
     return [name[1:] for name in node if name.startswith("=")]
 
 
-class Reader:
+class Reader(ABC):
     """Turns what came over the wire into a value of one schema node."""
 
+    @abstractmethod
     def read(self, raw: Any, param: str) -> Any:
         """Return the value.
 
         Raises:
             StripeError: 400, Stripe's words.
         """
-        raise NotImplementedError
 
 
 class Text(Reader):
