@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 KEEP ?=
+SEED := $(or $(SEED),$(shell od -An -N3 -tu4 /dev/urandom | tr -d ' '))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check fmt chaos bench docs clean
@@ -30,8 +31,8 @@ setup: $(VENV)/.dev ## make .venv with everything that development needs
 demo: $(VENV)/.runtime ## from an access log to 1,753 invoices, against the sandbox (KEEP=1 leaves it running)
 	$(BIN)/tallystick demo $(if $(KEEP),--keep)
 
-test: $(VENV)/.dev ## every test
-	$(BIN)/python -m pytest -n auto
+test: $(VENV)/.dev ## every test (SEED=n repeats what was chosen at random)
+	SEED=$(SEED) $(BIN)/python -m pytest -n auto --hypothesis-seed=$(SEED)
 
 check: $(VENV)/.dev ## format, lint, types, layers
 	$(BIN)/ruff format --check src tests
@@ -44,7 +45,7 @@ fmt: $(VENV)/.dev ## format the code
 	$(BIN)/ruff format src tests
 
 chaos: $(VENV)/.dev ## MINUTES=30: kills and a failing Stripe; KILLS=200: kills under load; SEED=n repeats
-	$(BIN)/python -m $(if $(MINUTES),tests.chaos --minutes $(MINUTES),tests.crash.chaos) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m $(if $(MINUTES),tests.chaos --minutes $(MINUTES),tests.crash.chaos) $(if $(KILLS),--kills $(KILLS)) --seed $(SEED)
 
 bench: $(VENV)/.dev ## measure, print a table and write build/bench.json
 	$(BIN)/python -m tests.bench

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.chaos.__main__ import WAYS, print_tally
 from tests.chaos.run import Chaos
+from tests.fixtures.seeds import chosen_seed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +20,7 @@ KILLS = 3
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("way", WAYS)
 def test_kills_and_faults_change_no_total(way: str, tmp_path: Path) -> None:
-    seed = int(os.environ.get("TALLYSTICK_CHAOS_SEED", secrets.randbits(32)))
+    seed = chosen_seed()
     tally = Chaos(tmp_path, seed).run(SECONDS, KILLS, way)
     print_tally(tally, seed)
     assert tally.differences == []

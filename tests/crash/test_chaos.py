@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.crash.chaos import Chaos
+from tests.fixtures.seeds import chosen_seed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +17,7 @@ KILLS = 3
 
 @pytest.mark.timeout(180)
 def test_nothing_acknowledged_is_lost_or_doubled_when_the_server_is_killed(tmp_path: Path) -> None:
-    seed = int(os.environ.get("SEED") or secrets.randbits(32))
+    seed = chosen_seed()
     chaos = Chaos(tmp_path, seed)
     assert chaos.run(KILLS) == [], f"SEED={seed} repeats the clients and the moments of the kills"
     assert chaos.acknowledged

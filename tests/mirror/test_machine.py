@@ -3,14 +3,13 @@
 Webhooks come from the sandbox over HTTP and are lost, doubled, late and out of order; workers take
 events and die. After a sweep every object is the account's, and at every past instant each item has
 the price and the period that it had then. In the environment ``MIRROR_EXAMPLES`` and
-``MIRROR_SEED`` choose how many histories and which.
+``SEED`` choose how many histories and which.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
 import sys
 import tempfile
 import uuid
@@ -36,6 +35,7 @@ from tallystick.domain.item_history import state_at
 from tallystick.ports.inbox import InboxState
 from tallystick.ports.mirror import ObjectKind
 from tallystick.wiring import Tallystick
+from tests.fixtures.seeds import chosen_seed
 from tests.fixtures.served import served
 from tests.mirror.account import Account
 
@@ -261,10 +261,10 @@ class Histories(RuleBasedStateMachine):
 def test_the_mirror_equals_the_account_after_any_history(
     sandbox: LocalServer,
 ) -> None:
-    chosen = int(os.environ.get("MIRROR_SEED", secrets.randbits(32)))
+    chosen = chosen_seed()
     examples = int(os.environ.get("MIRROR_EXAMPLES", EXAMPLES))
     machine = type("Histories", (Histories,), {"url": sandbox.url})
-    sys.stdout.write(f"MIRROR_SEED={chosen} MIRROR_EXAMPLES={examples}\n")
+    sys.stdout.write(f"MIRROR_EXAMPLES={examples}\n")
     run_state_machine_as_test(
         seed(chosen)(machine),
         settings=settings(

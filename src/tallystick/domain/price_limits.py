@@ -68,7 +68,9 @@ def check_currency(currency: str) -> None:
     """
     if not (len(currency) == CURRENCY_LETTERS and currency.isascii() and currency.isalpha()):
         raise PriceError(
-            "currency_invalid", f"{currency[:10]!r} is not a three-letter currency code", "currency"
+            "currency_invalid",
+            f"{currency[:10]!r} is not a three-letter currency code.",
+            "currency",
         )
     if not currency.islower():
         raise PriceError("currency_invalid", "Stripe writes currencies in lower case.", "currency")
