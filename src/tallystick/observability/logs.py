@@ -24,5 +24,6 @@ def configure_logs(level: str = "info") -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # standard error as it is when a line is written: it may be replaced after this
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
