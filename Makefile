@@ -32,7 +32,7 @@ demo: $(VENV)/.runtime ## from an access log to 1,753 invoices, against the sand
 	$(BIN)/tallystick demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.dev ## every test (SEED=n repeats what was chosen at random)
-	SEED=$(SEED) $(BIN)/python -m pytest -n auto --hypothesis-seed=$(SEED)
+	SEED=$(SEED) $(BIN)/python -m pytest -n auto --hypothesis-seed=$(SEED) --randomly-seed=$(SEED)
 
 check: $(VENV)/.dev ## format, lint, types, layers
 	$(BIN)/ruff format --check src tests
