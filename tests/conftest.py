@@ -13,6 +13,7 @@ from tallystick.domain.instants import parse_instant
 from tallystick.wiring import Tallystick
 from tests.fixtures.clock import FakeClock
 from tests.fixtures.paths import CATALOG_FILE
+from tests.fixtures.postgres import postgres_url
 from tests.fixtures.served import served
 from tests.fixtures.stripe_account import sandbox, stripe_settings
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["sandbox", "stripe_settings"]  # fixtures that live in files of their own
+__all__ = ["postgres_url", "sandbox", "stripe_settings"]  # fixtures that live in files of their own
 
 
 @pytest.fixture

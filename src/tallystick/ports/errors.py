@@ -15,6 +15,12 @@ class StoreUnavailable(PortError):
     code = "store_unavailable"
 
 
+class StoreOutcomeUnknown(StoreUnavailable):
+    """The store was lost while it committed: all of it was stored, or nothing; repeat the same."""
+
+    code = "store_outcome_unknown"
+
+
 class StoreBusy(StoreUnavailable):
     """More work is waiting than the store takes: slow down and repeat."""
 
@@ -61,3 +67,21 @@ class WrongAccount(PortError):
     """The key belongs to another Stripe account or mode than this database."""
 
     code = "wrong_account"
+
+
+class ArchiveDamaged(PortError):
+    """A file of the archive is missing, or is not what was written; the message names it."""
+
+    code = "archive_damaged"
+
+
+class ArchiveUnavailable(PortError):
+    """The archive could not be written now; nothing changed, and it may succeed later."""
+
+    code = "archive_unavailable"
+
+
+class ArchiveTaken(PortError):
+    """Another run archives at the same time, or was faster."""
+
+    code = "archive_taken"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
-from importlib.resources import files
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from tallystick.ports.errors import StoreUnusable
+from tallystick.storage.migration_files import Migration, missing, read_migrations
 from tallystick.storage.sqlite.database import connect, opening_failed
 
 if TYPE_CHECKING:
@@ -23,25 +21,9 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 """
 
 
-class Migration(NamedTuple):
-    """One step of the schema; ``checksum`` is that of its text."""
-
-    number: int
-    name: str
-    sql: str
-    checksum: str
-
-
 def migrations() -> tuple[Migration, ...]:
     """Return every migration of this version, in order."""
-    folder = files("tallystick.storage.sqlite").joinpath("migrations")
-    found = []
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if entry.name.endswith(".sql"):
-            sql = entry.read_text("utf-8")
-            checksum = hashlib.sha256(sql.encode()).hexdigest()
-            found.append(Migration(int(entry.name[:4]), entry.name, sql, checksum))
-    return tuple(found)
+    return read_migrations("sqlite")
 
 
 def migrate(path: Path, now: int) -> int:
@@ -69,19 +51,8 @@ def _apply_missing(connection: sqlite3.Connection, now: int) -> int:
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(_LEDGER)
     applied = dict(connection.execute("SELECT number, checksum FROM schema_migrations"))
-    for migration in known:
-        checksum = applied.pop(migration.number, None)
-        if checksum is None:
-            _apply(connection, migration, now)
-        elif checksum != migration.checksum:
-            raise StoreUnusable(
-                f"migration {migration.name} was altered after this database applied it"
-            )
-    if applied:
-        raise StoreUnusable(
-            f"the database has migration {max(applied)}, which this version does not know: "
-            "it was made by a newer version of Tallystick"
-        )
+    for migration in missing(known, applied):
+        _apply(connection, migration, now)
     connection.execute("COMMIT")
     return known[-1].number
 

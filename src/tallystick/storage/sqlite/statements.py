@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
+
+from tallystick.storage.statement_files import read_statements
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
-_HEADER = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _ROW = re.compile(r"VALUES (\([?, ]+\))")
 _ROWS = (256, 32, 4, 1)  # few sizes, so that their statements stay prepared
 
 
-@cache
 def statements(topic: str) -> dict[str, str]:
     """Return the statements of ``sql/TOPIC.sql`` by the names that their headers give."""
-    text = files("tallystick.storage.sqlite").joinpath("sql", f"{topic}.sql").read_text("utf-8")
-    _, *parts = _HEADER.split(text)
-    return {
-        name: body.strip().rstrip(";") for name, body in zip(parts[::2], parts[1::2], strict=True)
-    }
+    return read_statements("sqlite", topic)
 
 
 def write_rows(

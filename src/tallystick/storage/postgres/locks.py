@@ -1,0 +1,23 @@
+"""The advisory locks of this database, in one place so that no two mean the same number.
+
+They live and die with a transaction. The high bytes tell ours from those of others who share the
+database.
+"""
+
+from __future__ import annotations
+
+_OURS = 0x7A11_0000_0000_0000
+
+MIGRATING = _OURS | 1
+"""Held by whoever changes the schema."""
+
+SELECTIONS = _OURS | 2
+"""Shared by who appends events; held alone by who opens selections of new meters."""
+
+PARTITIONS = _OURS | 3
+"""Held by whoever makes partitions of the event log."""
+
+APPENDING = 0x7A12_0000_0000_0000
+"""With a place in the event log added: shared by an append whose events are all at or beyond that
+place, and not committed yet.
+"""
