@@ -10,12 +10,13 @@ PLACES = 10**12
 
 
 class Counted(NamedTuple):
-    """An event that counts, in the order of arrival."""
+    """An event that counts, in the order of arrival; ``imported_at`` if it is history."""
 
     at: int
     order: int
     value: Fraction
     user: str | None
+    imported_at: int | None = None
 
 
 def recount(aggregation: str, events: list[Counted], start_at: int, end_at: int) -> Fraction:

@@ -1,6 +1,7 @@
 """Whatever happens to events, live usage equals a plain recount: for every aggregation.
 
-Hypothesis appends, repeats, contradicts, delays, voids, replaces, crashes and reopens at random.
+Hypothesis appends, imports, repeats, contradicts, delays, voids, replaces, crashes and reopens at
+random.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ METERS += [
     Meter("m_eu", "", "seen", Aggregation.SUM, 3, filters=(PropertyFilter("region", ("eu",)),)),
     Meter("m_groups", "", "seen", Aggregation.SUM, 3, group_by=("region",)),
 ]
+RECEIVED_AT = (START, START + 90 * MINUTE_US, NOW)
+"""When events are stored: before and after some of the periods begin."""
 PERIODS = (
     Period(START, START + 4 * HOUR_US),
     Period(START + 17 * MINUTE_US + 1, START + 3 * HOUR_US + 59 * MINUTE_US),
@@ -88,26 +91,35 @@ class UsageMachine(RuleBasedStateMachine):
         put_in_force(self.backend.product, METERS)
         self.stored: dict[str, UsageEvent] = {}
         self.counts_for: dict[str, Decimal | None] = {}
+        self.imported_at: dict[str, int] = {}
 
-    @rule(batch=st.lists(new_events, min_size=1, max_size=8))
-    def append(self, batch: list[UsageEvent]) -> None:
-        """Append events; ids come again, with the same content or another."""
+    @rule(
+        batch=st.lists(new_events, min_size=1, max_size=8),
+        received_at=st.sampled_from(RECEIVED_AT),
+        is_history=st.booleans(),
+    )
+    def append(self, batch: list[UsageEvent], received_at: int, is_history: bool) -> None:
+        """Append events; ids come again, with the same content or another, as history or not."""
         expected = []
         for event in batch:
             earlier = self.stored.setdefault(event.id, event)
             if earlier is event:
                 self.counts_for[event.id] = event.value
+                if is_history:
+                    self.imported_at[event.id] = received_at
                 expected.append(EventStatus.ACCEPTED)
             else:
                 same = earlier == event
                 expected.append(EventStatus.DUPLICATE if same else EventStatus.CONFLICT)
-        assert expected == self.backend.product.events.append(batch, NOW).result()
+        events = self.backend.product.events
+        assert expected == events.append(batch, received_at, is_history=is_history).result()
 
-    @rule()
-    def repeat_everything(self) -> None:
-        """Send all that was stored once more."""
+    @rule(is_history=st.booleans())
+    def repeat_everything(self, is_history: bool) -> None:
+        """Send all that was stored once more: what is history stays it, what is not never is."""
         again = list(self.stored.values())
-        statuses = self.backend.product.events.append(again, NOW).result() if again else []
+        events = self.backend.product.events
+        statuses = events.append(again, NOW, is_history=is_history).result() if again else []
         assert statuses == [EventStatus.DUPLICATE] * len(again)
 
     @rule(event_id=st.integers(0, 60).map(str), value=st.none() | values)
@@ -145,6 +157,12 @@ class UsageMachine(RuleBasedStateMachine):
                     expected = recount(meter.aggregation, events, period.start_at, period.end_at)
                     shown = Fraction(quantity_of(state, meter.aggregation))
                     assert expected == shown, (meter.key, customer, str(period))
+                    both = reader.usage_and_history(meter, customer, period)
+                    assert state == both.usage
+                    imported = self._history(events, period)
+                    history = recount(meter.aggregation, imported, period.start_at, period.end_at)
+                    reportable = Fraction(both.reportable(meter.aggregation))
+                    assert expected - history == reportable, (meter.key, customer, str(period))
 
     def _counted(self, meter: Meter, customer: str) -> list[Counted]:
         counted = []
@@ -155,8 +173,24 @@ class UsageMachine(RuleBasedStateMachine):
             if event.customer != customer or value is None:
                 continue
             if meter.key != "m_eu" or '"eu"' in text:
-                counted.append(Counted(event.occurred_at, order, Fraction(value), user))
+                imported_at = self.imported_at.get(event_id)
+                counted.append(
+                    Counted(event.occurred_at, order, Fraction(value), user, imported_at)
+                )
         return counted
+
+    @staticmethod
+    def _history(events: list[Counted], period: Period) -> list[Counted]:
+        """Return the history, without a level from before the period that it had left by then."""
+        imported = [event for event in events if event.imported_at is not None]
+        before = [event for event in imported if event.at < period.start_at]
+        if not before:
+            return imported
+        latest = max(before, key=lambda event: (event.at, event.order))
+        assert latest.imported_at is not None
+        if latest.imported_at >= period.start_at:
+            return imported
+        return [event for event in imported if event.at >= period.start_at]
 
     def teardown(self) -> None:
         """Check the invariants as an operator would, and leave nothing."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from tallystick.domain.aggregation import quantity_of
 from tallystick.domain.money import Money
 from tallystick.domain.quantity import ZERO, subtract
 from tallystick.domain.rating import rate
@@ -206,9 +205,9 @@ class DeadLetters:
                 continue
             if not item.period.overlaps(report.period):
                 continue
-            measured = quantity_of(
-                self._usage.usage(meter, report.customer, report.period), meter.aggregation
-            )
+            measured = self._usage.usage_and_history(
+                meter, report.customer, report.period
+            ).reportable(meter.aggregation)
             whole = rate(price, max(measured, ZERO))
             without = rate(price, max(subtract(measured, report.quantity), ZERO))
             return Money(whole.amount_minor - without.amount_minor, whole.currency)

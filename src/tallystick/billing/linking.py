@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from tallystick.billing.stripe_objects import Customer
-from tallystick.domain.aggregation import quantity_of
 from tallystick.domain.periods import Period
 from tallystick.domain.subscriptions import CustomerLink
 from tallystick.ports.errors import AlreadyLinked, StripeRefused
@@ -130,16 +129,18 @@ def _conflicts(refused: list[LinkRefusal], found: list[CustomerLink]) -> int:
 def unlinked_usage(
     customers: CustomerDirectory, usage: UsageReader, meters: Iterable[Meter]
 ) -> Iterator[UsageAtStake]:
-    """Yield customers with usage and without a link, in order, with all that they used."""
+    """Yield customers with usage and without a link, in order, with all that they used and that
+    Stripe would be told of.
+    """
     declared = list(meters)
     linked = {link.customer for link in customers.links()}
     for customer in usage.customers():
         if customer in linked:
             continue
-        states = [(meter, usage.usage(meter, customer, ALL_TIME)) for meter in declared]
-        used = [(meter, state) for meter, state in states if state.event_count]
+        known = [(meter, usage.usage_and_history(meter, customer, ALL_TIME)) for meter in declared]
+        used = [(meter, measured) for meter, measured in known if measured.live_count]
         yield UsageAtStake(
             customer,
-            tuple((meter.key, quantity_of(state, meter.aggregation)) for meter, state in used),
-            max((state.event_count for _, state in used), default=0),
+            tuple((meter.key, measured.reportable(meter.aggregation)) for meter, measured in used),
+            max((measured.live_count for _, measured in used), default=0),
         )

@@ -1,10 +1,11 @@
-"""What a customer's usage of a billing period costs, rated here."""
+"""What a customer's usage of a billing period costs, rated here: history left out, which Stripe is
+not told of and does not bill.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tallystick.domain.aggregation import quantity_of
 from tallystick.domain.money import Money, MoneyError
 from tallystick.domain.periods import Period
 from tallystick.domain.rating import Charge, rate
@@ -83,5 +84,6 @@ class Biller:
         meter = self._catalog.meters().by_key[meter_key]
         end_at = item.period.end_at if as_of is None else min(as_of, item.period.end_at)
         period = Period(item.period.start_at, max(end_at, item.period.start_at + 1))
-        quantity = quantity_of(self._usage.usage(meter, customer, period), meter.aggregation)
+        measured = self._usage.usage_and_history(meter, customer, period)
+        quantity = measured.reportable(meter.aggregation)
         return ItemCharge(item, meter_key, quantity, rate(price, quantity))

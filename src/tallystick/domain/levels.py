@@ -20,7 +20,7 @@ from tallystick.domain.meters import Aggregation
 from tallystick.domain.periods import Period, hour_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from decimal import Decimal
 
     from tallystick.domain.meters import Meter, TimeUnit
@@ -59,6 +59,32 @@ def measured_quantity(points: Iterable[Point], meter: Meter, period: Period) -> 
         elif not inside.event_count:
             inside = before
     return quantity_of(inside, meter.aggregation)
+
+
+def is_history_in(period_start_at: int, received_at: int) -> bool:
+    """Tell whether a level that history left before a period is history in the period too.
+
+    It is, if the period had begun when it was imported: whoever billed the history billed that
+    period as well. In later periods the level stands as any other does, and Stripe is told of it.
+    """
+    return received_at >= period_start_at
+
+
+def history_quantity(
+    points: Iterable[Point], received_at: Mapping[int, int], meter: Meter, period: Period
+) -> Decimal:
+    """Return what history alone comes to in a period: what Stripe is not told of.
+
+    ``points`` are all of a customer's events that are history, ``received_at`` says by ``seq`` when
+    they were stored.
+    """
+    known = list(points)
+    before = [point for point in known if point.at < period.start_at]
+    if before:
+        latest = max(before, key=lambda point: (point.at, point.seq))
+        if not is_history_in(period.start_at, received_at[latest.seq]):
+            known = [point for point in known if point.at >= period.start_at]
+    return measured_quantity(known, meter, period)
 
 
 def integral_hours(

@@ -139,10 +139,13 @@ def _check_reported(
         if reported != expected and (customer, meter_key) not in due:
             findings.append(
                 f"{customer}, {meter_key}, {period}: reported {plain(reported)}, "
-                f"measured {plain(expected)}"
+                f"measured {plain(expected)} without history"
             )
     return _result(
-        "reports_equal_usage", "reports add up to the usage they cover", len(grouped), findings
+        "reports_equal_usage",
+        "reports add up to the usage they cover, less history",
+        len(grouped),
+        findings,
     )
 
 
@@ -205,7 +208,8 @@ def _shown(cell: Cell, meters: MeterSet) -> str:
     ]
     what = f"meter {', '.join(keys)}" if keys else f"events of type {event_type}"
     group = f", group {cell.dimension}" if cell.dimension else ""
-    return f"hour {format_instant(cell.hour_at)}, {what}, customer {cell.customer}{group}"
+    history = ", history" if cell.is_history else ""
+    return f"hour {format_instant(cell.hour_at)}, {what}, customer {cell.customer}{group}{history}"
 
 
 def _amounts(state: RollupState) -> str:

@@ -11,13 +11,14 @@ from tallystick.domain.aggregation import (
     fold_points,
     merge,
     point_of,
-    quantity_of,
     state_of,
 )
 from tallystick.domain.events import read_properties
-from tallystick.domain.levels import measured_quantity
+from tallystick.domain.levels import history_quantity, measured_quantity
 from tallystick.domain.meters import Fold, Meter, MeterSet, Selection
 from tallystick.domain.periods import Period, hour_of
+from tallystick.domain.quantity import subtract
+from tallystick.ports.event_store import UsageAndHistory
 from tallystick.ports.verification import Cell
 
 if TYPE_CHECKING:
@@ -56,11 +57,16 @@ class Recount:
                 selection.dimension(properties),
             )
             point = point_of(selection, stored.seq, event.occurred_at, value, properties)
-            if selection.fold is Fold.LEVEL:  # merges in the order of time only
-                self._late.setdefault(cell, []).append(point)
-            else:
-                state = state_of(point, selection.fold)
-                self.cells[cell] = merge(self.cells.get(cell, EMPTY), state)
+            self._fold(cell, point)
+            if stored.is_history and not selection.group_by:
+                self._fold(cell._replace(is_history=True), point)
+
+    def _fold(self, cell: Cell, point: Point) -> None:
+        fold = cell.selection.fold
+        if fold is Fold.LEVEL:  # merges in the order of time only
+            self._late.setdefault(cell, []).append(point)
+        else:
+            self.cells[cell] = merge(self.cells.get(cell, EMPTY), state_of(point, fold))
 
     def finish(self) -> dict[Cell, RollupState]:
         """Return every cell."""
@@ -70,13 +76,14 @@ class Recount:
 
 
 class MeasuredPeriods:
-    """Usage of the periods that reports cover, recounted."""
+    """What Stripe is to be told of the periods that reports cover, recounted."""
 
     def __init__(self) -> None:
         self._meters: dict[str, list[Meter]] = {}
         self._periods: dict[tuple[str, str], list[tuple[Period, int]]] = {}
-        self._states: dict[tuple[str, str, Period], RollupState] = {}
-        self._points: dict[tuple[str, str], list[Point]] = {}
+        self._states: dict[tuple[str, str, Period, bool], RollupState] = {}
+        self._points: dict[tuple[str, str, bool], list[Point]] = {}
+        self._received_at: dict[int, int] = {}
 
     def cover(self, meter: Meter, customer: str, period: Period, upto: int) -> None:
         """Measure a period of a customer until an instant."""
@@ -101,23 +108,45 @@ class MeasuredPeriods:
             if not selection.takes(properties):
                 continue
             point = point_of(selection, stored.seq, event.occurred_at, value, properties)
-            if meter.aggregation.carries:  # what lies before a period counts too
-                self._points.setdefault((event.customer, meter.key), []).append(point)
-                continue
-            for period, upto in spans:
-                if period.start_at <= event.occurred_at < upto:
-                    key = (event.customer, meter.key, period)
-                    state = state_of(point, selection.fold)
-                    self._states[key] = merge(self._states.get(key, EMPTY), state)
+            self._add_point(meter, event.customer, point, spans, is_history=False)
+            if stored.is_history:
+                self._received_at[stored.seq] = stored.received_at
+                self._add_point(meter, event.customer, point, spans, is_history=True)
+
+    def _add_point(
+        self,
+        meter: Meter,
+        customer: str,
+        point: Point,
+        spans: list[tuple[Period, int]],
+        *,
+        is_history: bool,
+    ) -> None:
+        if meter.aggregation.carries:  # what lies before a period counts too
+            self._points.setdefault((customer, meter.key, is_history), []).append(point)
+            return
+        for period, upto in spans:
+            if period.start_at <= point.at < upto:
+                key = (customer, meter.key, period, is_history)
+                state = state_of(point, meter.selection.fold)
+                self._states[key] = merge(self._states.get(key, EMPTY), state)
 
     def quantity(self, meter_key: str, customer: str, period: Period) -> Decimal:
-        """Return what the customer used of the meter."""
+        """Return what the customer used of the meter, less what history alone comes to."""
         meter = next(
             meter for meters in self._meters.values() for meter in meters if meter.key == meter_key
         )
         if not meter.aggregation.carries:
-            state = self._states.get((customer, meter_key, period), EMPTY)
-            return quantity_of(state, meter.aggregation)
-        upto = dict(self._periods[customer, meter_key])[period]
-        points = self._points.get((customer, meter_key), [])
-        return measured_quantity(points, meter, Period(period.start_at, upto))
+            states = [
+                self._states.get((customer, meter_key, period, is_history), EMPTY)
+                for is_history in (False, True)
+            ]
+            return UsageAndHistory(*states).reportable(meter.aggregation)
+        window = Period(period.start_at, dict(self._periods[customer, meter_key])[period])
+        points, history = (
+            self._points.get((customer, meter_key, is_history), []) for is_history in (False, True)
+        )
+        return subtract(
+            measured_quantity(points, meter, window),
+            history_quantity(history, self._received_at, meter, window),
+        )

@@ -93,21 +93,26 @@ class Ingest:
                 batch.places.append(index)
         return batch
 
-    def append(self, events: Sequence[UsageEvent]) -> Future[list[EventStatus]]:
-        """Store checked events; the future completes when they are durable.
+    def append(
+        self, events: Sequence[UsageEvent], *, is_history: bool = False
+    ) -> Future[list[EventStatus]]:
+        """Store checked events; the future completes when they are durable. Stripe is never told of
+        those that are history.
 
         Raises (from the future):
             StoreUnavailable: nothing was stored; all of it may be sent again.
             UsageOverflow: nothing was stored; see ``append_singly``.
         """
-        return self._events.append(events, self._clock.now())
+        return self._events.append(events, self._clock.now(), is_history=is_history)
 
-    def append_singly(self, events: Sequence[UsageEvent]) -> list[EventStatus]:
+    def append_singly(
+        self, events: Sequence[UsageEvent], *, is_history: bool = False
+    ) -> list[EventStatus]:
         """Store events one by one, so that one that overflows does not cost the others."""
         statuses = []
         for event in events:
             try:
-                statuses += self._events.append([event], self._clock.now()).result()
+                statuses += self.append([event], is_history=is_history).result()
             except UsageOverflow:
                 statuses.append(EventStatus.INVALID)
         return statuses

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from tallystick.domain.aggregation import quantity_of
 from tallystick.domain.instants import MINUTE_US, SECOND_US
 from tallystick.domain.periods import Period
 from tallystick.domain.quantity import add_all, exact, subtract
@@ -182,10 +181,12 @@ class Reporter:
         return min([usage.now // batch_us * batch_us + batch_us, *ends])
 
     def _waiting(self, usage: _Usage, periods: tuple[Period, ...]) -> _Waiting:
-        """Return how many events no report can be made of yet."""
+        """Return how many events no report can be made of yet; of history none ever is."""
 
         def count(period: Period) -> int:
-            return self._usage.usage(usage.meter, usage.link.customer, period).event_count
+            return self._usage.usage_and_history(
+                usage.meter, usage.link.customer, period
+            ).live_count
 
         covered = sum(
             count(Period(period.start_at, min(usage.now, period.end_at)))
@@ -196,16 +197,16 @@ class Reporter:
         return _Waiting(ahead, count(Period(START_OF_TIME, usage.now)) - covered)
 
     def _difference(self, usage: _Usage, route: UsageRoute) -> list[PlannedReport]:
-        """Return what of the period's usage until now was not reported yet."""
+        """Return what of the period's usage until now was not reported yet, less history."""
         period = route.period
         as_of = min(usage.as_of, period.end_at)
         if as_of <= period.start_at:
             return []
         window = Period(period.start_at, as_of)
         link, meter = usage.link, usage.meter
-        measured = quantity_of(self._usage.usage(meter, link.customer, window), meter.aggregation)
+        measured = self._usage.usage_and_history(meter, link.customer, window)
         reported = self._book.reported(link.customer, meter.key, period)
-        difference = subtract(measured, reported.quantity)
+        difference = subtract(measured.reportable(meter.aggregation), reported.quantity)
         if not difference:
             return []
         draft = _Draft(usage, route, window, self._clock.now())

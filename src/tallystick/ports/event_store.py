@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from tallystick.domain.aggregation import quantity_of
+from tallystick.domain.quantity import subtract
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
@@ -12,14 +15,15 @@ if TYPE_CHECKING:
     from tallystick.domain.aggregation import RollupState
     from tallystick.domain.corrections import Correction, CorrectionStatus
     from tallystick.domain.events import EventStatus, UsageEvent
-    from tallystick.domain.meters import Meter
+    from tallystick.domain.meters import Aggregation, Meter
     from tallystick.domain.periods import Period
 
 
 class StoredEvent(NamedTuple):
     """An event as stored. ``seq`` grows with every event; ``received_at`` is when it was stored.
 
-    ``corrected_value`` is what it counts for if ``is_corrected``; None: it is void.
+    ``corrected_value`` is what it counts for if ``is_corrected``; None: it is void. An event that
+    ``is_history`` was imported, and Stripe is never told of it.
     """
 
     seq: int
@@ -27,6 +31,7 @@ class StoredEvent(NamedTuple):
     event: UsageEvent
     is_corrected: bool = False
     corrected_value: Decimal | None = None
+    is_history: bool = False
 
     @property
     def counts_for(self) -> Decimal | None:
@@ -41,16 +46,36 @@ class UsageCell(NamedTuple):
     state: RollupState
 
 
+class UsageAndHistory(NamedTuple):
+    """What all events of a period come to, and what history alone comes to in it."""
+
+    usage: RollupState
+    history: RollupState
+
+    @property
+    def live_count(self) -> int:
+        """How many of the events are not history."""
+        return self.usage.event_count - self.history.event_count
+
+    def reportable(self, aggregation: Aggregation) -> Decimal:
+        """Return what Stripe is told: what is measured, less what history alone would measure."""
+        return subtract(
+            quantity_of(self.usage, aggregation), quantity_of(self.history, aggregation)
+        )
+
+
 class EventStore(Protocol):
     """The log of usage events."""
 
-    def append(self, events: Sequence[UsageEvent], received_at: int) -> Future[list[EventStatus]]:
+    def append(
+        self, events: Sequence[UsageEvent], received_at: int, *, is_history: bool = False
+    ) -> Future[list[EventStatus]]:
         """Append events in order, once each, and add them to the rollups of the meters in force.
 
         Some meter must select each event's type. All or nothing per call. An event whose identity
         is stored already is a duplicate if all else is equal too, and a conflict if not; neither
-        changes anything. The future completes when the events are durable; several calls may share
-        one commit.
+        changes anything: what was stored as history stays it, and what was not never becomes it.
+        The future completes when the events are durable; several calls may share one commit.
 
         Raises (from the future):
             StoreUnavailable: nothing was stored; repeat later.
@@ -91,12 +116,20 @@ class UsageReader(Protocol):
         """Return the state of all stored events of the meter and customer in the period."""
         ...
 
+    def usage_and_history(self, meter: Meter, customer: str, period: Period) -> UsageAndHistory:
+        """Return the same beside the state of history alone, both from one moment.
+
+        A level that history left before the period counts as history in it only if it was imported
+        after the period began (``domain.levels.history_quantity``).
+        """
+        ...
+
     def hours(self, meter: Meter, customer: str, period: Period) -> list[UsageCell]:
-        """Return the same by UTC hour, hours without events left out, oldest first."""
+        """Return usage by UTC hour, hours without events left out, oldest first."""
         ...
 
     def breakdown(self, meter: Meter, customer: str, period: Period) -> dict[str, RollupState]:
-        """Return the same by the values of the meter's ``group_by``, as a JSON array; empty if it
+        """Return usage by the values of the meter's ``group_by``, as a JSON array; empty if it
         has no breakdown.
         """
         ...

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 
 class Cell(NamedTuple):
-    """Which rollup: an hour of one selection and customer, and of one group if it has groups."""
+    """Which rollup: an hour of one selection and customer, and of one group if it has groups; of
+    all events, or of history alone.
+    """
 
     hour_at: int
     selection: Selection
     customer: str
     dimension: str
+    is_history: bool = False
 
 
 class Snapshot(Protocol):

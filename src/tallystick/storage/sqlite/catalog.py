@@ -12,6 +12,7 @@ from tallystick.domain.meters import Aggregation, Meter, MeterSet, PropertyFilte
 from tallystick.domain.prices import Price, price_from_stripe
 from tallystick.domain.quantity import plain
 from tallystick.domain.usage_records import RecordAggregation
+from tallystick.storage.sqlite.history import open_history
 from tallystick.storage.sqlite.rollups import open_selections
 from tallystick.storage.sqlite.statements import statements
 
@@ -55,7 +56,7 @@ class SqliteCatalogStore:
         def keep(connection: sqlite3.Connection) -> None:
             for meter in catalog.meters:
                 _keep_meter(connection, meter, meter_ids[meter.key])
-            open_selections(connection, catalog.meters)
+            open_history(connection, open_selections(connection, catalog.meters))
             _keep_prices(connection, catalog, price_ids, now)
             for key in retired:
                 connection.execute(_SQL["retire_price"], (now, key))

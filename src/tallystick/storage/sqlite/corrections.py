@@ -8,6 +8,7 @@ from tallystick.domain.aggregation import fold_points
 from tallystick.domain.corrections import Correction, CorrectionStatus
 from tallystick.domain.instants import HOUR_US
 from tallystick.domain.quantity import plain
+from tallystick.storage.sqlite.history import is_history, refold_history
 from tallystick.storage.sqlite.rollups import cell_row, hour_points
 from tallystick.storage.sqlite.statements import statements, write_rows
 
@@ -43,6 +44,8 @@ def correct_event(
         _SQL["add_correction"], (seq, wanted, correction.actor, correction.reason, now)
     )
     _fold_hour(connection, selections, type_, customer, at - at % HOUR_US)
+    if is_history(connection, seq):
+        refold_history(connection, selections, type_, customer, at - at % HOUR_US)
     connection.execute(_CUSTOMERS["next_mark"])
     connection.execute(_CUSTOMERS["mark_customer_due"], (customer,))
     return CorrectionStatus.CORRECTED

@@ -11,6 +11,7 @@ from tallystick.domain.events import EventStatus, UsageEvent, identity_of, same_
 from tallystick.ports.errors import UsageOverflow
 from tallystick.ports.event_store import StoredEvent
 from tallystick.storage.sqlite.corrections import correct_event
+from tallystick.storage.sqlite.history import keep_history
 from tallystick.storage.sqlite.identities import IdentityIndex
 from tallystick.storage.sqlite.rollups import RollupWriter
 from tallystick.storage.sqlite.statements import read_rows, statements, write_rows
@@ -33,11 +34,15 @@ class SqliteEventStore:
         self._log = _LogWriter()
         database.on_failed_commit(self._log.forget)
 
-    def append(self, events: Sequence[UsageEvent], received_at: int) -> Future[list[EventStatus]]:
+    def append(
+        self, events: Sequence[UsageEvent], received_at: int, *, is_history: bool = False
+    ) -> Future[list[EventStatus]]:
         """Append events in order, once each, and add them to their selections' rollups."""
         identities = [identity_of(event.source, event.id) for event in events]
         return self._database.write(
-            lambda connection: self._log.append(connection, events, identities, received_at)
+            lambda connection: self._log.append(
+                connection, events, identities, received_at, is_history=is_history
+            )
         )
 
     def correct(
@@ -75,9 +80,12 @@ def stored_event(row: tuple[Any, ...]) -> StoredEvent:
 
 
 def corrected_event(row: tuple[Any, ...]) -> StoredEvent:
-    """Return the event of a row with two more columns: whether it is corrected, and to what."""
-    is_corrected, value = row[9:]
+    """Return the event of a row with three more columns: whether it is history, whether it is
+    corrected, and to what.
+    """
+    is_history, is_corrected, value = row[9:]
     return stored_event(row[:9])._replace(
+        is_history=bool(is_history),
         is_corrected=bool(is_corrected),
         corrected_value=None if value is None else Decimal(value),
     )
@@ -102,6 +110,8 @@ class _LogWriter:
         events: Sequence[UsageEvent],
         identities: Sequence[bytes],
         received_at: int,
+        *,
+        is_history: bool,
     ) -> list[EventStatus]:
         self._refresh(connection)
         known = self._identities.find(connection, identities)
@@ -114,7 +124,7 @@ class _LogWriter:
             identities = [identities[number] for number in new]
         try:
             if events:
-                self._store(connection, events, received_at)
+                self._store(connection, events, received_at, is_history=is_history)
                 self._identities.add(identities)
             self._identities.merge_some(connection, len(events))
         except sqlite3.Error:
@@ -156,13 +166,20 @@ class _LogWriter:
             self._rollups.read_selections(connection)
 
     def _store(
-        self, connection: sqlite3.Connection, events: Sequence[UsageEvent], received_at: int
+        self,
+        connection: sqlite3.Connection,
+        events: Sequence[UsageEvent],
+        received_at: int,
+        *,
+        is_history: bool,
     ) -> None:
         first_seq = self._identities.last_seq + 1
         try:
             folding = self._rollups.fold(connection, events, first_seq, received_at)
             write_rows(connection, _SQL["append_events"], folding.rows, _LOG_COLUMNS)
             folding.write(connection)
+            if is_history:
+                keep_history(connection, self._rollups.selections, events, first_seq)
         except UsageOverflow:
             self._rollups.forget()  # it is ahead of what is stored now
             raise

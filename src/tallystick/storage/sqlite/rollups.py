@@ -178,8 +178,7 @@ class Folding:
             if cell[2] >= PICO:
                 carry, cell[2] = divmod(cell[2], PICO)
                 cell[1] += carry
-            if not -_INTEGER_MAX <= cell[1] <= _INTEGER_MAX:
-                raise UsageOverflow("a sum of usage would leave the range that is added exactly")
+            check_range(cell[1])
         for event, seq in self._later:
             self._fold_others(connection, event, seq)
 
@@ -256,18 +255,28 @@ def _widen_spans(connection: sqlite3.Connection, keys: Iterable[CellKey]) -> Non
 
 
 def hour_points(
-    connection: sqlite3.Connection, last_seq: int, selection: Selection
+    connection: sqlite3.Connection,
+    last_seq: int,
+    selection: Selection,
+    *,
+    events: str = _SQL["hour_events"],
 ) -> dict[str, list[Point]]:
     """Return a selection's events of one customer's hour, along the chain that ends so, by
-    dimension.
+    dimension; ``events`` is the statement that follows the chain.
     """
     by_dimension: dict[str, list[Point]] = {}
-    for seq, occurred_at, value, raw in connection.execute(_SQL["hour_events"], (last_seq,)):
+    for seq, occurred_at, value, raw in connection.execute(events, (last_seq,)):
         properties = read_properties(raw)
         if selection.takes(properties):
             point = point_of(selection, seq, occurred_at, Decimal(value), properties)
             by_dimension.setdefault(selection.dimension(properties), []).append(point)
     return by_dimension
+
+
+def check_range(sum_whole: int) -> None:
+    """Raise ``UsageOverflow`` for a sum that would leave 64 bits."""
+    if not -_INTEGER_MAX <= sum_whole <= _INTEGER_MAX:
+        raise UsageOverflow("a sum of usage would leave the range that is added exactly")
 
 
 def cell_row(key: CellKey, state: RollupState, last_seq: int) -> tuple[Any, ...]:
@@ -276,13 +285,17 @@ def cell_row(key: CellKey, state: RollupState, last_seq: int) -> tuple[Any, ...]
     Raises:
         UsageOverflow: its sum would leave 64 bits.
     """
-    if not -_INTEGER_MAX <= state.sum_whole <= _INTEGER_MAX:
-        raise UsageOverflow("a sum of usage would leave the range that is added exactly")
+    check_range(state.sum_whole)
     return (*key, *state[:3], detail_text(state.detail), last_seq)
 
 
-def open_selections(connection: sqlite3.Connection, meters: Sequence[Meter]) -> None:
-    """Make the selections of meters that have none yet, with rollups of what was stored before."""
+def open_selections(
+    connection: sqlite3.Connection, meters: Sequence[Meter]
+) -> list[tuple[int, Selection]]:
+    """Make the selections of meters that have none yet, with rollups of what was stored before;
+    return them.
+    """
+    opened = []
     known = {text for _, text in connection.execute(_SQL["selections"])}
     wanted = [Selection(meter.event_type) for meter in meters]
     wanted += [selection for meter in meters for selection in meter.selections]
@@ -290,11 +303,13 @@ def open_selections(connection: sqlite3.Connection, meters: Sequence[Meter]) -> 
         if selection.definition not in known:
             known.add(selection.definition)
             row = connection.execute(_SQL["add_selection"], (selection.definition,)).fetchone()
+            opened.append((row[0], selection))
             if not selection.is_plain:  # no event is stored before its type's plain selection
-                _fold_history(connection, row[0], selection)
+                _fold_stored(connection, row[0], selection)
+    return opened
 
 
-def _fold_history(connection: sqlite3.Connection, selection_id: int, selection: Selection) -> None:
+def _fold_stored(connection: sqlite3.Connection, selection_id: int, selection: Selection) -> None:
     points: dict[CellKey, list[Point]] = {}
     for seq, customer, at, value, raw in connection.execute(
         _SQL["events_of_type"], (selection.event_type,)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tallystick.domain.aggregation import EMPTY, RollupState, fold_points, merge, merge_all
+from tallystick.domain.aggregation import (
+    EMPTY,
+    Latest,
+    Level,
+    RollupState,
+    fold_points,
+    merge,
+    merge_all,
+)
 from tallystick.domain.instants import DAY_US, HOUR_US
-from tallystick.domain.levels import integral_hours, integral_of
+from tallystick.domain.levels import integral_hours, integral_of, is_history_in
 from tallystick.domain.meters import Aggregation, Fold, Selection
 from tallystick.domain.periods import Period, cut_at_hours, hour_of
-from tallystick.ports.event_store import UsageCell
+from tallystick.ports.event_store import UsageAndHistory, UsageCell
 from tallystick.storage.sqlite.details import detail_of
 from tallystick.storage.sqlite.rollups import hour_points
 from tallystick.storage.sqlite.statements import statements
@@ -22,6 +30,25 @@ if TYPE_CHECKING:
     from tallystick.storage.sqlite.database import SqliteDatabase
 
 _SQL = statements("usage")
+_HISTORY_SQL = statements("history")
+
+
+class _Rollups(NamedTuple):
+    """The statements that read one set of rollups."""
+
+    span: str
+    hour_cells: str
+    latest_cell_before: str
+    hour_events: str
+
+
+_OF_ALL = _Rollups(
+    _SQL["span"],
+    _SQL["hour_cells"],
+    _SQL["latest_cell_before"],
+    statements("rollups")["hour_events"],
+)
+_OF_HISTORY = _Rollups(*(_HISTORY_SQL[name] for name in _Rollups._fields))
 
 
 class SqliteUsageReader:
@@ -33,13 +60,15 @@ class SqliteUsageReader:
     def usage(self, meter: Meter, customer: str, period: Period) -> RollupState:
         """Return the state of all stored events of the meter and customer in the period."""
         with self._database.read() as connection:
-            reading = _Reading(connection, meter.selection, customer)
-            merged = merge_all(state for _, _, state in reading.hours(period))
-            if meter.aggregation is Aggregation.TIME_WEIGHTED:
-                return integral_of(merged, reading.before(period.start_at), period, meter.per)
-            if meter.aggregation is Aggregation.LAST_EVER and merged.detail is None:
-                return merged._replace(detail=reading.before(period.start_at).detail)
-            return merged
+            return _measured(_Reading(connection, meter.selection, customer), meter, period)
+
+    def usage_and_history(self, meter: Meter, customer: str, period: Period) -> UsageAndHistory:
+        """Return the same beside the state of history alone, both from one snapshot."""
+        with self._database.read() as connection:
+            return UsageAndHistory(
+                _measured(_Reading(connection, meter.selection, customer), meter, period),
+                _measured(_HistoryReading(connection, meter.selection, customer), meter, period),
+            )
 
     def hours(self, meter: Meter, customer: str, period: Period) -> list[UsageCell]:
         """Return the same by UTC hour, hours without events left out, oldest first."""
@@ -77,15 +106,26 @@ class SqliteUsageReader:
             last = found
 
 
+def _measured(reading: _Reading, meter: Meter, period: Period) -> RollupState:
+    merged = merge_all(state for _, _, state in reading.hours(period))
+    if meter.aggregation is Aggregation.TIME_WEIGHTED:
+        return integral_of(merged, reading.before(period.start_at), period, meter.per)
+    if meter.aggregation is Aggregation.LAST_EVER and merged.detail is None:
+        return merged._replace(detail=reading.before(period.start_at).detail)
+    return merged
+
+
 class _Reading:
     """Reads one selection of one customer, in one snapshot."""
+
+    _rollups = _OF_ALL
 
     def __init__(self, connection: sqlite3.Connection, selection: Selection, customer: str) -> None:
         self._connection = connection
         self._selection = selection
         self._customer = customer
         self._selection_id = self._id_of(selection)
-        span = connection.execute(_SQL["span"], (customer, self._selection_id)).fetchone()
+        span = connection.execute(self._rollups.span, (customer, self._selection_id)).fetchone()
         self._span = Period(span[0], span[1] + DAY_US) if span else None
 
     def hours(self, period: Period) -> list[tuple[int, str, RollupState]]:
@@ -113,7 +153,7 @@ class _Reading:
         if upto <= self._span.start_at:
             return EMPTY
         row = self._connection.execute(
-            _SQL["latest_cell_before"],
+            self._rollups.latest_cell_before,
             {
                 "from_at": self._span.start_at,
                 "to_at": upto,
@@ -125,7 +165,7 @@ class _Reading:
 
     def _stored(self, hours: Period) -> list[tuple[int, str, RollupState]]:
         rows = self._connection.execute(
-            _SQL["hour_cells"],
+            self._rollups.hour_cells,
             {
                 "from_at": hours.start_at,
                 "to_at": hours.end_at,
@@ -146,7 +186,9 @@ class _Reading:
             ).fetchone()
             if row is None:
                 continue
-            for dimension, points in hour_points(self._connection, row[0], self._selection).items():
+            for dimension, points in hour_points(
+                self._connection, row[0], self._selection, events=self._rollups.hour_events
+            ).items():
                 inside = [point for point in points if point.at in part]
                 if inside:
                     groups[hour_at, dimension] = fold_points(inside, self._selection.fold)
@@ -155,6 +197,23 @@ class _Reading:
     def _id_of(self, selection: Selection) -> int:
         row = self._connection.execute(_SQL["selection_id"], (selection.definition,)).fetchone()
         return int(row[0]) if row else 0
+
+
+class _HistoryReading(_Reading):
+    """Reads the history of one selection and customer alone."""
+
+    _rollups = _OF_HISTORY
+
+    def before(self, at: int) -> RollupState:
+        """Return the same of history that counts as history in a period that begins then."""
+        state = super().before(at)
+        latest = state.detail.last if isinstance(state.detail, Level) else state.detail
+        if not isinstance(latest, Latest):
+            return state
+        (received_at,) = self._connection.execute(
+            _HISTORY_SQL["received_at"], (latest.seq,)
+        ).fetchone()
+        return state if is_history_in(at, received_at) else EMPTY
 
 
 def _state(fold: Fold, row: tuple[Any, ...]) -> RollupState:

@@ -12,6 +12,7 @@ from tallystick.domain.periods import hour_of
 from tallystick.ports.verification import Cell
 from tallystick.storage.sqlite.details import detail_of
 from tallystick.storage.sqlite.events import corrected_event
+from tallystick.storage.sqlite.history import history_cells
 from tallystick.storage.sqlite.outbox import stored_report
 from tallystick.storage.sqlite.rollups import Selections
 from tallystick.storage.sqlite.statements import statements
@@ -104,6 +105,10 @@ class _SqliteSnapshot:
                 Cell(hour_at, selection, customer, dimension),
                 RollupState(state[0], state[1], state[2], detail_of(selection.fold, state[3])),
             )
+        for (hour_at, selection_id, customer), folded in history_cells(
+            self._connection, selections
+        ):
+            yield Cell(hour_at, selections[selection_id], customer, "", is_history=True), folded
 
     def reports(self) -> Iterator[UsageReport]:
         for row in self._connection.execute(_ALL_REPORTS, {"customer": None}):

@@ -34,8 +34,9 @@ FROM wanted CROSS JOIN usage_events ON usage_events.seq = wanted.seq;
 -- name: event_at
 -- An event with what it counts for.
 SELECT event.seq, received_at, source, event.id, type, customer, occurred_at, event.value, properties,
-    correction.id IS NOT NULL, correction.value
-FROM usage_events AS event LEFT JOIN event_corrections AS correction
+    history.seq IS NOT NULL, correction.id IS NOT NULL, correction.value
+FROM usage_events AS event LEFT JOIN history_events AS history ON history.seq = event.seq
+LEFT JOIN event_corrections AS correction
     ON correction.id = (SELECT MAX(id) FROM event_corrections WHERE seq = event.seq)
 WHERE event.seq = ?;
 
