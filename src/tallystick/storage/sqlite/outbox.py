@@ -62,9 +62,20 @@ class SqliteReportBook:
         self, due: Due, reports: Sequence[PlannedReport], now: int, *, due_again_at: int | None
     ) -> bool:
         """Write planned reports to the outbox and say when more of this will be due, if so."""
-        return self._database.write(
-            lambda connection: _record(connection, due, reports, now, due_again_at=due_again_at)
-        ).result()
+
+        def record(connection: sqlite3.Connection) -> None:
+            for report in reports:
+                add_report(connection, report, now)
+            if due_again_at is None:
+                connection.execute(_SQL["clear_due"], due)
+            else:
+                connection.execute(_SQL["sleep_due"], (due_again_at, due.customer, due.meter_key))
+
+        try:
+            self._database.write(record).result()
+        except SequenceTaken:
+            return False
+        return True
 
     def reports(self, customer: str | None = None) -> list[UsageReport]:
         """Return reports, all or one customer's, oldest first."""
@@ -131,30 +142,20 @@ def _notice(connection: sqlite3.Connection, limit: int) -> int:
     return int(upto - after)
 
 
-def _record(
-    connection: sqlite3.Connection,
-    due: Due,
-    reports: Sequence[PlannedReport],
-    now: int,
-    *,
-    due_again_at: int | None,
-) -> bool:
-    for report in reports:
-        if add_report(connection, report, now) is None:
-            return False
-    if due_again_at is None:
-        connection.execute(_SQL["clear_due"], due)
-    else:
-        connection.execute(_SQL["sleep_due"], (due_again_at, due.customer, due.meter_key))
-    return True
+class SequenceTaken(Exception):
+    """Undoes what was being written: another report took the sequence first."""
 
 
-def add_report(connection: sqlite3.Connection, report: PlannedReport, now: int) -> int | None:
-    """Add one report; return its id, or None if its place in the sequence is not the next."""
+def add_report(connection: sqlite3.Connection, report: PlannedReport, now: int) -> None:
+    """Add one report.
+
+    Raises:
+        SequenceTaken: its place in the sequence is not the next.
+    """
     key = (report.customer, report.meter_key, report.period.start_at)
     (expected,) = connection.execute(_SQL["next_sequence"], key).fetchone()
     if report.sequence != expected:
-        return None
+        raise SequenceTaken
     parameters = {
         "customer": report.customer,
         "stripe_customer_id": report.stripe_customer_id,
@@ -176,7 +177,7 @@ def add_report(connection: sqlite3.Connection, report: PlannedReport, now: int) 
         "closes_at": report.closes_at,
         "now": now,
     }
-    return connection.execute(_SQL["add_report"], parameters).lastrowid
+    connection.execute(_SQL["add_report"], parameters)
 
 
 def _claim(connection: sqlite3.Connection, now: int, lease_until: int, limit: int) -> list[Claim]:

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 from tallystick.domain.reports import ReportState
 from tallystick.ports.outbox import Decision
-from tallystick.storage.sqlite.outbox import add_report, let_next_go, stored_report
+from tallystick.storage.sqlite.outbox import (
+    SequenceTaken,
+    add_report,
+    let_next_go,
+    stored_report,
+)
 from tallystick.storage.sqlite.statements import statements
 
 if TYPE_CHECKING:
@@ -108,13 +113,13 @@ class SqliteStuckReports:
                 return False
             if planned is None:
                 connection.execute(_SQL["mark_due_again"], (report.customer, report.meter_key))
-            elif add_report(connection, planned, decision.at) is None:
-                raise _SequenceTaken
+            else:
+                add_report(connection, planned, decision.at)
             return True
 
         try:
             return self._database.write(replace).result()
-        except _SequenceTaken:
+        except SequenceTaken:
             return False
 
     def close(self, report: UsageReport, state: ReportState, decision: Decision) -> bool:
@@ -128,10 +133,6 @@ class SqliteStuckReports:
         with self._database.read() as connection:
             rows = connection.execute(_SQL["decisions"], (report_id,)).fetchall()
         return [(action, Decision(*decided)) for action, *decided in rows]
-
-
-class _SequenceTaken(Exception):
-    """Undoes a replacement: another report took the sequence meanwhile."""
 
 
 def _close(
