@@ -15,7 +15,7 @@ from tallystick.storage.sqlite.statements import statements, write_rows
 if TYPE_CHECKING:
     import sqlite3
 
-    from tallystick.storage.sqlite.rollups import Selections
+    from tallystick.storage.selections import Selections
 
 _SQL = statements("corrections")
 _CUSTOMERS = statements("customers")

@@ -16,8 +16,9 @@ from tallystick.domain.aggregation import (
 )
 from tallystick.domain.events import read_properties
 from tallystick.domain.instants import DAY_US, HOUR_US
-from tallystick.storage.sqlite.details import detail_of, detail_text
-from tallystick.storage.sqlite.rollups import check_range, hour_points
+from tallystick.storage.details import detail_of, detail_text
+from tallystick.storage.selections import check_range
+from tallystick.storage.sqlite.rollups import hour_points
 from tallystick.storage.sqlite.statements import read_rows, statements, write_rows
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from tallystick.domain.events import UsageEvent
     from tallystick.domain.meters import Selection
-    from tallystick.storage.sqlite.rollups import Selections
+    from tallystick.storage.selections import Selections
 
 _SQL = statements("history")
 

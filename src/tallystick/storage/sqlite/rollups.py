@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tallystick.domain.aggregation import (
     NotMergeable,
@@ -19,8 +19,8 @@ from tallystick.domain.events import read_properties
 from tallystick.domain.instants import DAY_US, HOUR_US
 from tallystick.domain.meters import Selection
 from tallystick.domain.quantity import PICO, text_and_parts
-from tallystick.ports.errors import UsageOverflow
-from tallystick.storage.sqlite.details import detail_of, detail_text
+from tallystick.storage.details import detail_of, detail_text
+from tallystick.storage.selections import Selections, check_range, lacking, taken
 from tallystick.storage.sqlite.statements import read_rows, statements, write_rows
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 CELLS_MAX = 40_000
 """Cells kept in memory: those of the present hour, of as many customers."""
 
-_INTEGER_MAX = (1 << 63) - 1
 _SQL = statements("rollups")
 
 CellKey = tuple[int, int, str, str]
@@ -43,29 +42,6 @@ CellKey = tuple[int, int, str, str]
 Cell = list[Any]
 """A rollup as stored: count, whole, pico, detail, and the newest event of the hour's chain; then
 the first event of the append that touched it last. A list, because it changes with each event."""
-
-
-class TypeSelections(NamedTuple):
-    """The selections of one event type: the plain one's id, and the others."""
-
-    plain_id: int
-    others: tuple[tuple[int, Selection], ...]
-
-
-class Selections:
-    """The selections in force, by id and by event type."""
-
-    def __init__(self, rows: Iterable[tuple[int, str]]) -> None:
-        self.by_id = {id_: Selection.of_definition(text) for id_, text in rows}
-        self.by_type: dict[str, TypeSelections] = {}
-        for id_, selection in self.by_id.items():
-            known = self.by_type.get(selection.event_type)
-            if selection.is_plain:
-                self.by_type[selection.event_type] = TypeSelections(id_, ())
-            elif known:
-                self.by_type[selection.event_type] = known._replace(
-                    others=(*known.others, (id_, selection))
-                )
 
 
 class RollupWriter:
@@ -265,18 +241,9 @@ def hour_points(
     dimension; ``events`` is the statement that follows the chain.
     """
     by_dimension: dict[str, list[Point]] = {}
-    for seq, occurred_at, value, raw in connection.execute(events, (last_seq,)):
-        properties = read_properties(raw)
-        if selection.takes(properties):
-            point = point_of(selection, seq, occurred_at, Decimal(value), properties)
-            by_dimension.setdefault(selection.dimension(properties), []).append(point)
+    for dimension, point in taken(selection, connection.execute(events, (last_seq,))):
+        by_dimension.setdefault(dimension, []).append(point)
     return by_dimension
-
-
-def check_range(sum_whole: int) -> None:
-    """Raise ``UsageOverflow`` for a sum that would leave 64 bits."""
-    if not -_INTEGER_MAX <= sum_whole <= _INTEGER_MAX:
-        raise UsageOverflow("a sum of usage would leave the range that is added exactly")
 
 
 def cell_row(key: CellKey, state: RollupState, last_seq: int) -> tuple[Any, ...]:
@@ -296,16 +263,12 @@ def open_selections(
     return them.
     """
     opened = []
-    known = {text for _, text in connection.execute(_SQL["selections"])}
-    wanted = [Selection(meter.event_type) for meter in meters]
-    wanted += [selection for meter in meters for selection in meter.selections]
-    for selection in wanted:
-        if selection.definition not in known:
-            known.add(selection.definition)
-            row = connection.execute(_SQL["add_selection"], (selection.definition,)).fetchone()
-            opened.append((row[0], selection))
-            if not selection.is_plain:  # no event is stored before its type's plain selection
-                _fold_stored(connection, row[0], selection)
+    known = [text for _, text in connection.execute(_SQL["selections"])]
+    for selection in lacking(meters, known):
+        row = connection.execute(_SQL["add_selection"], (selection.definition,)).fetchone()
+        opened.append((row[0], selection))
+        if not selection.is_plain:  # no event is stored before its type's plain selection
+            _fold_stored(connection, row[0], selection)
     return opened
 
 

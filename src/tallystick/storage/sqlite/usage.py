@@ -10,17 +10,16 @@ from tallystick.domain.aggregation import (
     Level,
     RollupState,
     fold_points,
-    merge,
-    merge_all,
 )
 from tallystick.domain.instants import DAY_US, HOUR_US
-from tallystick.domain.levels import integral_hours, integral_of, is_history_in
-from tallystick.domain.meters import Aggregation, Fold, Selection
+from tallystick.domain.levels import is_history_in
+from tallystick.domain.meters import Fold, Selection
 from tallystick.domain.periods import Period, cut_at_hours, hour_of
 from tallystick.ports.event_store import UsageAndHistory, UsageCell
-from tallystick.storage.sqlite.details import detail_of
+from tallystick.storage.details import detail_of
 from tallystick.storage.sqlite.rollups import hour_points
 from tallystick.storage.sqlite.statements import statements
+from tallystick.storage.usage_reading import group_by_group, hour_by_hour, measured
 
 if TYPE_CHECKING:
     import sqlite3
@@ -60,39 +59,27 @@ class SqliteUsageReader:
     def usage(self, meter: Meter, customer: str, period: Period) -> RollupState:
         """Return the state of all stored events of the meter and customer in the period."""
         with self._database.read() as connection:
-            return _measured(_Reading(connection, meter.selection, customer), meter, period)
+            return measured(_Reading(connection, meter.selection, customer), meter, period)
 
     def usage_and_history(self, meter: Meter, customer: str, period: Period) -> UsageAndHistory:
         """Return the same beside the state of history alone, both from one snapshot."""
         with self._database.read() as connection:
             return UsageAndHistory(
-                _measured(_Reading(connection, meter.selection, customer), meter, period),
-                _measured(_HistoryReading(connection, meter.selection, customer), meter, period),
+                measured(_Reading(connection, meter.selection, customer), meter, period),
+                measured(_HistoryReading(connection, meter.selection, customer), meter, period),
             )
 
     def hours(self, meter: Meter, customer: str, period: Period) -> list[UsageCell]:
         """Return the same by UTC hour, hours without events left out, oldest first."""
         with self._database.read() as connection:
-            reading = _Reading(connection, meter.selection, customer)
-            cells = [UsageCell(hour_at, state) for hour_at, _, state in reading.hours(period)]
-            if meter.aggregation is Aggregation.TIME_WEIGHTED:
-                before = reading.before(period.start_at)
-                return [
-                    UsageCell(hour_at, state)
-                    for hour_at, state in integral_hours(cells, before, period, meter.per)
-                ]
-            return cells
+            return hour_by_hour(_Reading(connection, meter.selection, customer), meter, period)
 
     def breakdown(self, meter: Meter, customer: str, period: Period) -> dict[str, RollupState]:
         """Return the state of each group of the meter's, by its values as a JSON array."""
         if meter.breakdown is None:
             return {}
         with self._database.read() as connection:
-            reading = _Reading(connection, meter.breakdown, customer)
-            groups: dict[str, RollupState] = {}
-            for _, dimension, state in reading.hours(period):
-                groups[dimension] = merge(groups.get(dimension, EMPTY), state)
-            return groups
+            return group_by_group(_Reading(connection, meter.breakdown, customer), period)
 
     def customers(self, prefix: str = "") -> Iterator[str]:
         """Return every customer that has usage, in order."""
@@ -104,15 +91,6 @@ class SqliteUsageReader:
                 return
             yield found
             last = found
-
-
-def _measured(reading: _Reading, meter: Meter, period: Period) -> RollupState:
-    merged = merge_all(state for _, _, state in reading.hours(period))
-    if meter.aggregation is Aggregation.TIME_WEIGHTED:
-        return integral_of(merged, reading.before(period.start_at), period, meter.per)
-    if meter.aggregation is Aggregation.LAST_EVER and merged.detail is None:
-        return merged._replace(detail=reading.before(period.start_at).detail)
-    return merged
 
 
 class _Reading:

@@ -10,11 +10,11 @@ from tallystick.domain.events import identity_of
 from tallystick.domain.instants import format_instant
 from tallystick.domain.periods import hour_of
 from tallystick.ports.verification import Cell
-from tallystick.storage.sqlite.details import detail_of
+from tallystick.storage.details import detail_of
+from tallystick.storage.selections import Selections
 from tallystick.storage.sqlite.events import corrected_event
 from tallystick.storage.sqlite.history import history_cells
 from tallystick.storage.sqlite.outbox import stored_report
-from tallystick.storage.sqlite.rollups import Selections
 from tallystick.storage.sqlite.statements import statements
 
 if TYPE_CHECKING:
