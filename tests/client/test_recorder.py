@@ -294,8 +294,8 @@ def test_what_cannot_be_recorded_is_refused_at_once(
 
 def test_a_segment_that_is_full_is_followed_by_another(tmp_path: Path) -> None:
     client = tallystick.Client(NOWHERE, "key", spool=tmp_path)
-    text = "x" * 60_000
-    number = SEGMENT_BYTES_MAX // 60_000 + 2
+    text = "x" * 16_000
+    number = SEGMENT_BYTES_MAX // 16_000 + 2
     for _ in range(number):
         client.record("http_request", customer="acme", properties={"text": text})
     client.close(0)

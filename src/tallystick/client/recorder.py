@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import atexit
 import json
-import logging
 import os
-import random
+import re
 import tempfile
-import threading
 import weakref
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,49 +15,37 @@ from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tallystick.client.connection import ServerConnection, ServerRefused, ServerUnreachable
-from tallystick.client.moments import Moments, elapsed
-from tallystick.client.spool import (
-    SEGMENT_BYTES_MAX,
-    SPOOL_BYTES_MAX,
-    Segment,
-    SpoolFull,
-    orphans,
-)
+from tallystick.client.connection import ServerConnection
+from tallystick.client.moments import Moments
+from tallystick.client.sender import Sender
+from tallystick.client.spool import Spool
+from tallystick.domain.quantity import DIGITS_MAX, QuantityError, parse_quantity, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-BATCH_EVENTS_MAX = 500
-BATCH_BYTES_MAX = 1024 * 1024
-"""One request: large enough that requests cost little, small enough that a retry does."""
-
-LINGER_SECONDS = 0.5
-"""How long events gather before they are sent, where they come one by one."""
-
-RETRY_SECONDS_BASE = 0.5
-RETRY_SECONDS_MAX = 30.0
-ORPHAN_SCAN_SECONDS = 5.0
 EXIT_SECONDS = 5.0
+
 NAME_CHARS_MAX = 255
+PROPERTIES_BYTES_MAX = 16_384
+"""What the server takes: what it would refuse for good is refused where it is recorded."""
 
-REJECTED_FILE = "rejected.jsonl"
-"""Events that the server refused, with its reasons: a line each, in the spool."""
 
-LINE_BYTES_MAX = 64 * 1024
-"""One event: the server takes no larger one."""
-
-_COUNTED = ("recorded", "accepted", "duplicates", "rejected", "requests", "failed_requests")
-
-_log = logging.getLogger("tallystick.client")
+_WHOLE_LIMIT = 10**DIGITS_MAX
+_NO_NAME = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # control and half characters
 
 
 @dataclass(frozen=True, slots=True)
 class ClientMetrics:
-    """What became of this process's events since it started; bytes are those that wait on disk."""
+    """What became of events since this process made the client.
+
+    ``recorded``, ``refused`` (no room) and ``waiting_bytes`` (on disk, not sent yet) tell of this
+    process's own events; the others of all that it sent, what other processes left behind included.
+    """
 
     recorded: int = 0
+    refused: int = 0
     accepted: int = 0
     duplicates: int = 0
     rejected: int = 0
@@ -82,17 +68,14 @@ class Client:
         """Begin to record; ``spool`` is a folder, else one for this server in the temporary folder.
 
         Raises:
-            ValueError: the address or the source cannot be.
-            OSError: the spool cannot be made.
+            ValueError: the address, the key or the source cannot be.
+            OSError: the spool's folder cannot be made, or is not this user's.
         """
         self._url = url
         self._api_key = api_key
-        self._folder = Path(spool) if spool else _default_spool(url)
-        self._folder.mkdir(parents=True, exist_ok=True)
         self._source = encode_basestring_ascii(_name("source", source))
-        self._moments = Moments()
         self._closed = False
-        self._start()
+        self._start(ServerConnection(url, api_key), _made_folder(spool, url))
         this = weakref.ref(self)  # what is registered for forks is never let go
         os.register_at_fork(after_in_child=lambda: _start_in_child(this()))
         atexit.register(self.close, EXIT_SECONDS)
@@ -115,9 +98,7 @@ class Client:
             ValueError, TypeError: the event cannot be; nothing was recorded.
             SpoolFull: there is no room for it; nothing was recorded.
         """
-        if isinstance(value, float) or not isinstance(value, int | Decimal | str):
-            raise TypeError(f"value is {value!r}; an int, a Decimal or a decimal string is exact")
-        if time is not None and time.tzinfo is None:
+        if time is not None and time.utcoffset() is None:
             raise ValueError(f"time is {time!r}, which has no offset")
         fields = (
             f',"type":{encode_basestring_ascii(_name("event type", event_type))}'
@@ -125,36 +106,37 @@ class Client:
             f',"source":{self._source},"value":"{_decimal(value)}"'
         )
         if properties:
-            fields += f',"properties":{json.dumps(properties, allow_nan=False)}'
-        with self._lock:
+            fields += f',"properties":{_object(properties)}'
+        with self._spool.lock:
             if self._closed:
                 raise ValueError("the client was closed")
             made_id, now = self._moments.next()
             event_id = made_id if id is None else _name("id", id)
             at = now if time is None else time.isoformat()
             line = f'{{"id":{encode_basestring_ascii(event_id)},"time":"{at}"{fields}}}\n'
-            self._append(line.encode())
+            self._spool.append(line.encode())
         return event_id
 
     @property
     def metrics(self) -> ClientMetrics:
-        """What became of this process's events until now."""
-        with self._lock:
+        """What became of events until now."""
+        spool = self._spool
+        with spool.lock:
+            counts, last_error = self._sender.counts()
             return ClientMetrics(
-                **self._counts, waiting_bytes=self._waiting_bytes(), last_error=self._last_error
+                **counts,
+                recorded=spool.recorded,
+                refused=spool.refused,
+                waiting_bytes=spool.waiting_bytes,
+                last_error=last_error,
             )
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Send what waits; return whether all of it reached the server within so many seconds."""
-        give_up_at = None if timeout is None else elapsed() + timeout
-        self._hurry.set()
-        with self._emptied:
-            while self._waiting_bytes():
-                rest = None if give_up_at is None else give_up_at - elapsed()
-                if rest is not None and rest <= 0:
-                    return False
-                self._emptied.wait(rest)
-        return True
+        """Send what this process recorded until now; tell whether the server had it in time.
+
+        ``timeout`` is in seconds; without one this waits for as long as it takes.
+        """
+        return self._sender.settle(timeout)
 
     async def flush_async(self, timeout: float | None = None) -> bool:
         """Do what ``flush`` does without holding up the event loop."""
@@ -165,17 +147,12 @@ class Client:
 
         Returns whether everything reached the server. `record` raises from then on.
         """
-        with self._lock:
+        with self._spool.lock:
             if self._closed:
-                return not self._waiting_bytes()
+                return not self._spool.waiting_bytes
             self._closed = True
-        sent = self.flush(timeout)
-        self._stopping.set()
-        self._hurry.set()
-        self._sender.join()
-        for segment in self._segments:
-            segment.release()
-        self._connection.close()
+        sent = self._sender.settle(timeout)
+        self._sender.stop()
         atexit.unregister(self.close)
         return sent
 
@@ -191,128 +168,16 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await asyncio.to_thread(self.close)
 
-    def _start(self) -> None:
-        self._connection = ServerConnection(self._url, self._api_key)
-        self._lock = threading.Lock()
-        self._emptied = threading.Condition(self._lock)
-        self._segments = [Segment.create(self._folder)]
-        self._counts = dict.fromkeys(_COUNTED, 0)
-        self._last_error: str | None = None
-        self._hurry = threading.Event()
-        self._stopping = threading.Event()
-        self._sender = threading.Thread(
-            target=self._send_until_stopped, name="tallystick-client", daemon=True
-        )
-        self._sender.start()
-
     def start_in_child(self) -> None:
         """Begin anew in a forked child: segments, sender and socket are its parent's."""
+        self._spool.forget()
         if not self._closed:
-            for segment in self._segments:
-                segment.forget()
-            self._start()
+            self._start(ServerConnection(self._url, self._api_key), self._spool.folder)
 
-    def _append(self, line: bytes) -> None:
-        if len(line) > LINE_BYTES_MAX:
-            raise ValueError(f"the event has {len(line)} bytes; {LINE_BYTES_MAX} are the most")
-        if self._waiting_bytes() + len(line) > SPOOL_BYTES_MAX:
-            raise SpoolFull(f"{self._folder} holds {SPOOL_BYTES_MAX} bytes that were not sent yet")
-        segment = self._segments[-1]
-        if segment.size + len(line) > SEGMENT_BYTES_MAX:
-            segment = Segment.create(self._folder)
-            self._segments.append(segment)
-        segment.append(line)
-        self._counts["recorded"] += 1
-
-    def _waiting_bytes(self) -> int:
-        return sum(segment.size - segment.sent for segment in self._segments)
-
-    def _send_until_stopped(self) -> None:
-        failures = 0
-        next_scan_at = elapsed()
-        while True:
-            try:
-                is_idle = not self._send_own()
-                if is_idle and elapsed() >= next_scan_at:
-                    self._send_orphans()
-                    next_scan_at = elapsed() + ORPHAN_SCAN_SECONDS
-                failures = 0
-                pause = LINGER_SECONDS if is_idle else 0.0
-            except (ServerUnreachable, ServerRefused, OSError) as error:
-                self._note_failure(error)
-                longest = min(RETRY_SECONDS_BASE * 2**failures, RETRY_SECONDS_MAX)
-                pause = random.uniform(0, longest)  # noqa: S311 - spreads retries, guards nothing
-                failures = min(failures + 1, 16)
-            if self._stopping.is_set():
-                return
-            if pause:
-                self._hurry.wait(pause)
-                self._hurry.clear()
-
-    def _send_own(self) -> bool:
-        """Send one batch of this process's events; tell whether there was any."""
-        with self._lock:
-            segment = self._segments[0]
-            is_finished = len(self._segments) > 1
-        sent = self._send_batch(segment)
-        if not sent and is_finished:
-            with self._lock:
-                self._segments.pop(0)
-            segment.delete()
-            return True
-        return sent
-
-    def _send_orphans(self) -> None:
-        with self._lock:
-            own = {segment.path for segment in self._segments}
-        for segment in orphans(self._folder, own):
-            try:
-                while self._send_batch(segment):
-                    pass
-            except BaseException:
-                segment.release()
-                raise
-            segment.delete()
-
-    def _send_batch(self, segment: Segment) -> bool:
-        lines, offset = segment.waiting(BATCH_EVENTS_MAX, BATCH_BYTES_MAX)
-        if not lines:
-            return False
-        segment.sync()
-        answer = self._connection.post_events(lines)
-        refused = [
-            (line, result)
-            for line, result in zip(lines, answer.results, strict=True)
-            if result["status"] in ("invalid", "conflict")
-        ]
-        for line, result in refused:
-            self._keep_rejected(line, result)
-        segment.mark_sent(offset)
-        with self._emptied:
-            self._counts["accepted"] += answer.accepted
-            self._counts["duplicates"] += answer.duplicates
-            self._counts["rejected"] += len(refused)
-            self._counts["requests"] += 1
-            self._emptied.notify_all()
-        return True
-
-    def _keep_rejected(self, line: bytes, result: Mapping[str, object]) -> None:
-        """Keep an event that the server refused for good, so that nothing vanishes in silence."""
-        _log.error("the server refused an event: %s %s", result["code"], result["detail"])
-        kept = {
-            "code": result["code"],
-            "detail": result["detail"],
-            "event": line.decode("utf-8", "replace"),
-        }
-        with (self._folder / REJECTED_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(kept) + "\n")
-
-    def _note_failure(self, error: Exception) -> None:
-        _log.warning("sending failed, and will be tried again: %s", error)
-        with self._lock:
-            self._counts["requests"] += 1
-            self._counts["failed_requests"] += 1
-            self._last_error = str(error)
+    def _start(self, connection: ServerConnection, folder: Path) -> None:
+        self._moments = Moments()
+        self._spool = Spool(folder)
+        self._sender = Sender(connection, self._spool)
 
 
 def _start_in_child(client: Client | None) -> None:
@@ -325,6 +190,17 @@ def _name(what: str, text: str) -> str:
         raise ValueError(f"{what} is {text!r}; a text that is not empty is needed")
     if len(text) > NAME_CHARS_MAX:
         raise ValueError(f"{what} has {len(text)} characters; {NAME_CHARS_MAX} are the most")
+    if not text.isprintable() and _NO_NAME.search(text):
+        raise ValueError(f"{what} is {text!r}, which has a control character in it")
+    return text
+
+
+def _object(properties: Mapping[str, object]) -> str:
+    text = json.dumps(properties, allow_nan=False, separators=(",", ":"))
+    if len(text) > PROPERTIES_BYTES_MAX:
+        raise ValueError(
+            f"the properties have {len(text)} bytes; {PROPERTIES_BYTES_MAX} are the most"
+        )
     return text
 
 
@@ -332,17 +208,29 @@ def _decimal(value: int | Decimal | str) -> str:
     """Return the value's plain spelling.
 
     Raises:
-        ValueError: it is not a finite decimal number.
+        TypeError: it is not of an exact type.
+        ValueError: it is not a quantity that the server takes.
     """
-    if type(value) is int:
+    if type(value) is int and -_WHOLE_LIMIT < value < _WHOLE_LIMIT:
         return str(value)
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+        raise TypeError(f"value is {value!r}; an int, a Decimal or a decimal string is exact")
     try:
-        number = Decimal(value)
-    except ArithmeticError:
-        raise ValueError(f"value is {value!r}, which is not a decimal number") from None
-    if not number.is_finite():
-        raise ValueError(f"value is {value!r}, which is not finite")
-    return format(number, "f")
+        return plain(parse_quantity(value))
+    except QuantityError as error:
+        raise ValueError(f"value is {str(value)[:40]!r}: {error}") from None
+
+
+def _made_folder(spool: str | Path | None, url: str) -> Path:
+    """Return the spool's folder, made for this user alone where it was not there.
+
+    The temporary folder is everybody's: what another user put there is not written into.
+    """
+    folder = Path(spool) if spool else _default_spool(url)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not spool and (folder.is_symlink() or folder.stat().st_uid != os.getuid()):
+        raise PermissionError(f"{folder} is not this user's; name another folder with spool=")
+    return folder
 
 
 def _default_spool(url: str) -> Path:
