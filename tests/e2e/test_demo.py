@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -13,12 +14,19 @@ from tests.fixtures.recount import recount
 
 DEMO_SECONDS_MAX = 600
 
+COMMANDS = {
+    "imported": ["make", "--no-print-directory", "demo"],
+    "through the client library": [sys.executable, "-m", "tallystick.cli.main", "demo", "--client"],
+}
+"""The ways in which the log reaches the server: the figures are the same."""
 
-@pytest.fixture(scope="module")
-def printed() -> str:
-    """What the demo prints on standard output."""
+
+@pytest.mark.slow
+@pytest.mark.timeout(DEMO_SECONDS_MAX)
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_the_demo_prints_what_the_readme_says_and_a_recount_counts(command: list[str]) -> None:
     done = subprocess.run(
-        ["make", "--no-print-directory", "demo"],
+        command,
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -26,12 +34,11 @@ def printed() -> str:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    check_readme(done.stdout)
+    check_recount(done.stdout)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(DEMO_SECONDS_MAX)
-def test_the_demo_prints_what_the_readme_says(printed: str) -> None:
+def check_readme(printed: str) -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     found = re.search(r"<!-- demo output -->\n```\n(.*?)```", readme, re.DOTALL)
     assert found
@@ -40,9 +47,7 @@ def test_the_demo_prints_what_the_readme_says(printed: str) -> None:
     assert lines[-len(expected) :] == expected
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(DEMO_SECONDS_MAX)
-def test_the_demo_bills_what_a_recount_counts(printed: str) -> None:
+def check_recount(printed: str) -> None:
     counted = recount()
     rows = {
         words[0]: (int(words[1].replace(",", "")), int(words[2].replace(",", "")))

@@ -22,6 +22,9 @@ EXAMPLE = Path("examples", "web_api")
 def demo(
     keep: bool = typer.Option(False, "--keep", help="Leave both servers running."),
     example: Path | None = typer.Option(None, help="A folder with catalog.yaml, access.log.gz."),
+    client: bool = typer.Option(
+        False, "--client", help="Send the log with the client library instead of importing it."
+    ),
 ) -> None:
     """Bill a real access log through the sandbox, and compare every invoice with our own rating.
 
@@ -42,7 +45,8 @@ def demo(
             stack.callback(shutil.rmtree, workplace, ignore_errors=True)
             stack.callback(servers.stop)
         with servers.product() as product:
-            differing = DemoRun(product, servers.api.url, folder).run()
+            demo_run = DemoRun(product, servers.api.url, folder, through_client=client)
+            differing = demo_run.run()
         if keep:
             _print_servers(servers, workplace)
     if differing:

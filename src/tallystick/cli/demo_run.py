@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -18,6 +20,7 @@ from tallystick.cli.output import console, error_console, print_table
 from tallystick.cli.reporting import flush_now
 from tallystick.client.connection import ServerConnection
 from tallystick.client.history_files import HistoryFormat, LineNames, read_history
+from tallystick.client.recorder import Client
 from tallystick.config import Settings
 from tallystick.domain.api_keys import digest_of, new_key
 from tallystick.domain.instants import HOUR_US, format_instant, parse_instant
@@ -102,9 +105,12 @@ def start_servers(workplace: Path) -> Servers:
 class DemoRun:
     """One run over an example's catalog and log."""
 
-    def __init__(self, product: Tallystick, api_url: str, example: Path) -> None:
+    def __init__(
+        self, product: Tallystick, api_url: str, example: Path, *, through_client: bool = False
+    ) -> None:
         self._product = product
         self._api_url = api_url
+        self._send = _record_log if through_client else _import_log
         self._catalog_file = example / "catalog.yaml"
         self._log = example / "access.log.gz"
         self._out = console()
@@ -114,7 +120,7 @@ class DemoRun:
         self._say(f"sandbox rate: TALLYSTICK_STRIPE_RATE={STRIPE_RATE} calls a second")
         price_ids = self._apply()
         clocks = self._subscribe(self._clients(), price_ids)
-        self._import()
+        self._send_log()
         self._advance(clocks, USED_UNTIL, "to the end of the log")
         self._report()
         self._advance(clocks, INVOICED_AT, "past the period's end")
@@ -153,21 +159,12 @@ class DemoRun:
         self._say(f"customers: {len(links):,} subscribed on {len(clocks):,} test clocks")
         return clocks
 
-    def _import(self) -> None:
+    def _send_log(self) -> None:
         product = self._product
         key = new_key()
         product.installation.add_key("demo", digest_of(key), product.clock.now())
-        tally = import_file(
-            self._log,
-            HistoryFormat.ACCESS_LOG,
-            LineNames(EVENT_TYPE, "access-log"),
-            ServerConnection(self._api_url, key),
-            BATCH,
-        )
-        self._say(
-            f"events: {tally.accepted:,} accepted, {tally.duplicates:,} duplicates, "
-            f"{len(tally.refused):,} refused"
-        )
+        accepted, duplicates, refused = self._send(self._log, self._api_url, key)
+        self._say(f"events: {accepted:,} accepted, {duplicates:,} duplicates, {refused:,} refused")
 
     def _advance(self, clocks: Sequence[str], to_at: int, why: str) -> None:
         rehearsal = self._product.stripe.rehearsal
@@ -199,6 +196,35 @@ class DemoRun:
 
     def _say(self, text: str) -> None:
         self._out.print(text, markup=False, soft_wrap=True)
+
+
+def _import_log(log: Path, url: str, key: str) -> tuple[int, int, int]:
+    """Send the log as `tallystick import` does; return events accepted, duplicate and refused."""
+    names = LineNames(EVENT_TYPE, "access-log")
+    tally = import_file(log, HistoryFormat.ACCESS_LOG, names, ServerConnection(url, key), BATCH)
+    return tally.accepted, tally.duplicates, len(tally.refused)
+
+
+def _record_log(log: Path, url: str, key: str) -> tuple[int, int, int]:
+    """Send the log as an application would: each line recorded, with an id of the client's."""
+    refused = 0
+    with TemporaryDirectory() as spool, Client(url, key, spool=spool) as client:
+        names = LineNames(EVENT_TYPE, "access-log")
+        for row in read_history(log, HistoryFormat.ACCESS_LOG, names):
+            if row.event is None:
+                refused += 1
+                continue
+            event = json.loads(row.event)
+            client.record(
+                event["type"],
+                customer=event["customer"],
+                value=event["value"],
+                properties=event["properties"],
+                time=datetime.fromisoformat(event["time"]),
+            )
+        client.flush(FLUSH_SECONDS)
+        metrics = client.metrics
+    return metrics.accepted, metrics.duplicates, metrics.rejected + refused
 
 
 def print_comparison(compared: Sequence[ComparedInvoice]) -> int:
