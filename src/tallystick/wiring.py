@@ -27,6 +27,7 @@ from tallystick.pipeline.resolve import Resolver
 from tallystick.ports.clock import Clock, SystemClock
 from tallystick.storage.sqlite.backup import Copied, back_up, restore
 from tallystick.storage.sqlite.catalog import SqliteCatalogStore
+from tallystick.storage.sqlite.counted_events import SqliteCountedEvents
 from tallystick.storage.sqlite.customers import SqliteCustomerDirectory
 from tallystick.storage.sqlite.database import SqliteDatabase
 from tallystick.storage.sqlite.events import SqliteEventStore
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tallystick.domain.subscriptions import CustomerLink
+    from tallystick.ports.counted_events import CountedEvents
     from tallystick.ports.directory import (
         CatalogStore,
         CustomerDirectory,
@@ -96,6 +98,7 @@ class Tallystick:
         self._database = SqliteDatabase(path)
         self.events: EventStore = SqliteEventStore(self._database)
         self.usage: UsageReader = SqliteUsageReader(self._database)
+        self.counted_events: CountedEvents = SqliteCountedEvents(self._database)
         catalog = SqliteCatalogStore(self._database)
         self.catalog: CatalogStore = catalog
         self.record_prices: RecordPrices = catalog

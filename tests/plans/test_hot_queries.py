@@ -24,6 +24,8 @@ HOT = [
     ("usage", "hour_cells", "cell USING PRIMARY KEY"),
     ("usage", "latest_cell_before", "cell USING PRIMARY KEY"),
     ("usage", "hour_end", "usage_rollups USING PRIMARY KEY"),
+    ("counted_events", "hour_ends", "cell USING PRIMARY KEY"),
+    ("counted_events", "hour_seqs", "event USING INTEGER PRIMARY KEY"),
     ("usage", "span", "usage_spans USING PRIMARY KEY"),
     ("usage", "next_customer", "usage_spans USING PRIMARY KEY"),
     ("corrections", "event_to_correct", "event_corrections USING COVERING INDEX"),

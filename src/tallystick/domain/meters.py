@@ -75,6 +75,17 @@ _FOLDS = {
 }
 
 
+class StripeFormula(StrEnum):
+    """What a Stripe meter makes of its meter events: ``default_aggregation.formula``."""
+
+    SUM = "sum"
+    """Adds them: it is told differences, whatever is measured."""
+    COUNT = "count"
+    """Counts them: it is told of each usage event by itself."""
+    LAST = "last"
+    """Takes the last one's value: it is told levels, each the whole figure so far."""
+
+
 class TimeUnit(StrEnum):
     """The time in the unit of a ``time_weighted`` meter: seat-days, GB-hours."""
 
@@ -171,8 +182,8 @@ class Selection:
 class Meter:
     """What is measured: the events of one type, aggregated one way.
 
-    ``key`` is also the ``event_name`` of the Stripe meter that it reports to; that meter's own
-    formula is always ``sum``, because Tallystick reports differences. ``decimals`` is how many
+    ``key`` is also the ``event_name`` of the Stripe meter that it reports to, and ``formula`` what
+    that one makes of what it is told: ``sum``, unless it was there before. ``decimals`` is how many
     places a value may have (0 to 12). ``report_every_minutes`` None: usage is reported in real
     time; else in batches of that many minutes. ``counted_property`` is what ``unique_count`` counts
     the values of; ``per`` the time in the unit of ``time_weighted``; ``group_by`` the properties
@@ -189,12 +200,15 @@ class Meter:
     filters: tuple[PropertyFilter, ...] = ()
     group_by: tuple[str, ...] = ()
     per: TimeUnit = TimeUnit.HOUR
+    formula: StripeFormula = StripeFormula.SUM
 
     def __post_init__(self) -> None:
         if not 0 <= self.decimals <= DECIMALS_MAX:
             raise ValueError(f"meter {self.key}: decimals must be 0 to {DECIMALS_MAX}")
         if (self.aggregation is Aggregation.UNIQUE_COUNT) != (self.counted_property is not None):
             raise ValueError(f"meter {self.key}: unique_count, and it alone, counts a property")
+        if self.formula is StripeFormula.COUNT and self.aggregation is not Aggregation.COUNT:
+            raise ValueError(f"meter {self.key}: a Stripe meter that counts events counts alone")
 
     @property
     def selection(self) -> Selection:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tallystick.domain.instants import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from tallystick.domain.quantity import DIGITS_MAX, decimals_of, exact, plain
@@ -37,13 +37,19 @@ IDENTIFIER_WINDOW_US = 23 * HOUR_US
 least 24 hours, and one hour is left for clocks that differ."""
 
 
+CANCEL_WINDOW_US = 23 * HOUR_US
+"""How long after its first attempt a meter event may surely be cancelled: Stripe allows it within
+24 hours of receiving the event, and one hour is left for clocks that differ."""
+
+
 class ReportState(StrEnum):
     """Where a report stands.
 
     pending -> delivered, dead, unresolved or parked; delivered -> dead when Stripe says later that
     it did not count it. What stands still (dead, unresolved, parked) a person moves on: driven
-    again, it is replaced by a new report; settled, it is delivered or waived. An attempt under way
-    is a lease on a pending report, not a state: a crash must not leave one behind.
+    again, it is replaced by a new report; settled, it is delivered or waived. A cancellation that
+    Stripe refuses is replaced without a person. An attempt under way is a lease on a pending
+    report, not a state: a crash must not leave one behind.
     """
 
     PENDING = "pending"
@@ -94,9 +100,20 @@ class ParkReason(StrEnum):
     TOO_OLD = "too_old"
     """Its period ended more than 35 days ago: Stripe takes no event with such a timestamp."""
     NO_TIMESTAMP = "no_timestamp"
-    """Its period has no whole minute that Stripe's summaries could show by itself."""
+    """Its period has no whole minute, or no second after its last report, to carry it."""
     NO_RECORD = "no_record"
-    """A correction of usage records that is larger than what they hold."""
+    """A correction that is larger than what Stripe holds and may still be changed."""
+    NOT_CANCELLABLE = "not_cancellable"
+    """A count can only be taken back by cancelling a meter event, for 24 hours."""
+    TOO_MANY_DIGITS = "too_many_digits"
+    """A level of more than 15 digits, which cannot be told in parts."""
+
+
+class EventKey(NamedTuple):
+    """Which usage event a report stands for, where a Stripe meter counts them one by one."""
+
+    source: str
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +124,11 @@ class UsageReport:
     takes it; instants are microseconds. ``maybe_taken`` says that some attempt may have reached
     Stripe without our seeing the answer, and ``first_attempt_at`` when the first such was made.
     ``closes_at`` is when Stripe stops billing the usage, on our clock. For a usage record,
-    ``level`` is what the record at ``timestamp`` of ``stripe_item_id`` becomes, and
-    ``record_aggregation`` how Stripe adds up the item's records.
+    ``level`` is what the record at ``timestamp`` of ``stripe_item_id`` becomes, or by how much it
+    grows if ``is_increment``, and ``record_aggregation`` how Stripe adds up the item's records. A
+    meter that takes the last value gets levels too. ``event`` is the usage event that the report
+    stands for, where a meter counts them; ``cancels`` the identifier of the report that this one
+    takes back.
     """
 
     id: int
@@ -130,11 +150,24 @@ class UsageReport:
     stripe_item_id: str | None = None
     level: Decimal | None = None
     record_aggregation: RecordAggregation | None = None
+    is_increment: bool = False
+    event: EventKey | None = None
+    cancels: str | None = None
     closes_at: int = 0
     step: Step = Step.SEND
     planned_at: int = 0
     settled_at: int | None = None
     verified_at: int | None = None
+
+    @property
+    def value(self) -> Decimal:
+        """What Stripe is told: the difference, or the level that it makes."""
+        return self.quantity if self.level is None else self.level
+
+    @property
+    def is_planned_anew(self) -> bool:
+        """Whether what would take its place depends on the other reports of its period."""
+        return self.level is not None or self.event is not None or self.cancels is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +190,9 @@ class PlannedReport:
     stripe_item_id: str | None = None
     level: Decimal | None = None
     record_aggregation: RecordAggregation | None = None
+    is_increment: bool = False
+    event: EventKey | None = None
+    cancels: str | None = None
 
 
 def report_identifier(
@@ -176,6 +212,26 @@ def report_identifier(
         str(window.end_at),
         str(sequence),
         plain(quantity),
+    )
+    return "ts1-" + blake2b("\0".join(fields).encode(), digest_size=20).hexdigest()
+
+
+def event_identifier(
+    stripe_customer_id: str, meter_key: str, period: Period, event: EventKey, turn: int
+) -> str:
+    """Return the name under which a Stripe meter that counts events knows one usage event.
+
+    ``turn`` numbers the reports of one event: another one follows where Stripe refused the first,
+    or where it was cancelled and the event counts again. Made as ``report_identifier`` is.
+    """
+    fields = (
+        "event",
+        stripe_customer_id,
+        meter_key,
+        str(period.start_at),
+        event.source,
+        event.id,
+        str(turn),
     )
     return "ts1-" + blake2b("\0".join(fields).encode(), digest_size=20).hexdigest()
 

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 from tallystick.domain.quantity import ZERO, add_all, decimals_of, exact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from decimal import Decimal
+
+    from tallystick.domain.reports import UsageReport
 
 
 class RecordAggregation(StrEnum):
@@ -32,6 +34,11 @@ class RecordChange(NamedTuple):
     timestamp: int
     level: Decimal
     difference: Decimal
+
+
+def records_of(reports: Iterable[UsageReport]) -> dict[int, Decimal]:
+    """Return the records, or levels, that reports leave, by their seconds; reports are in order."""
+    return {one.timestamp: one.level for one in reports if one.level is not None}
 
 
 def figure_of(how: RecordAggregation, records: Mapping[int, Decimal]) -> Decimal:

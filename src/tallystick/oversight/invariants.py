@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,14 +11,23 @@ from tallystick.domain.events import identity_of
 from tallystick.domain.instants import format_instant
 from tallystick.domain.periods import Period
 from tallystick.domain.quantity import ZERO, add_all, plain
-from tallystick.domain.reports import ReportState, UsageReport, report_identifier
+from tallystick.domain.reports import (
+    ReportState,
+    UsageReport,
+    event_identifier,
+    report_identifier,
+)
+from tallystick.domain.usage_records import figure_of, records_of
 from tallystick.oversight.recount import MeasuredPeriods, Recount
+from tallystick.ports.outbox import Reported
+from tallystick.ports.verification import ReportedPeriod
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from decimal import Decimal
 
     from tallystick.domain.meters import MeterSet
+    from tallystick.domain.reports import EventKey
     from tallystick.ports.stripe import SummaryReader
     from tallystick.ports.verification import Cell, Snapshot
 
@@ -54,6 +64,7 @@ def check_store(snapshot: Snapshot, meters: MeterSet) -> list[CheckResult]:
         _check_rollups(snapshot, meters, recount.finish()),
         _check_identifiers(reports),
         _check_reported(snapshot, meters, reports),
+        _check_totals(snapshot, reports),
     ]
 
 
@@ -102,20 +113,65 @@ def _check_rollups(
 def _check_identifiers(reports: Iterable[UsageReport]) -> CheckResult:
     findings = []
     checked = 0
+    turns: Counter[tuple[str, str, int, EventKey]] = Counter()
     for report in reports:
         checked += 1
-        expected = report_identifier(
-            report.stripe_customer_id,
-            report.meter_key,
-            report.window,
-            report.sequence,
-            report.quantity,
-        )
+        if report.event is None:
+            expected = report_identifier(
+                report.stripe_customer_id,
+                report.meter_key,
+                report.window,
+                report.sequence,
+                report.quantity,
+            )
+        else:
+            place = (report.customer, report.meter_key, report.period.start_at, report.event)
+            expected = event_identifier(
+                report.stripe_customer_id,
+                report.meter_key,
+                report.period,
+                report.event,
+                turns[place],
+            )
+            turns[place] += 1
         if report.identifier != expected:
             findings.append(f"report {report.id}: identifier {report.identifier} is not its own")
     return _result(
-        "reports_unchanged", "each report has the identifier of its quantity", checked, findings
+        "reports_unchanged",
+        "each report has the identifier of its quantity or event",
+        checked,
+        findings,
     )
+
+
+def _check_totals(snapshot: Snapshot, reports: Iterable[UsageReport]) -> CheckResult:
+    """Check the running totals, by which the next differences are made."""
+    expected: dict[ReportedPeriod, Reported] = {}
+    for report in reports:
+        key = ReportedPeriod(report.customer, report.meter_key, report.period.start_at)
+        before = expected.get(key, Reported(ZERO, 0))
+        counts = report.state is not ReportState.REPLACED
+        expected[key] = Reported(
+            add_all([before.quantity, report.quantity]) if counts else before.quantity,
+            max(before.next_sequence, report.sequence + 1),
+        )
+    kept = dict(snapshot.totals())
+    findings = [
+        f"{key.customer}, {key.meter_key}, period from {format_instant(key.period_start_at)}: "
+        f"the running total is {_total(kept.get(key))}, reports add up to "
+        f"{_total(expected.get(key))}"
+        for key in sorted(kept.keys() | expected.keys())
+        if kept.get(key) != expected.get(key)
+    ]
+    return _result(
+        "report_totals", "running totals of reports equal their sums", len(kept), findings
+    )
+
+
+def _total(reported: Reported | None) -> str:
+    if reported is None:
+        return "missing"
+    return f"{plain(reported.quantity)} in {reported.next_sequence} reports"
 
 
 def _check_reported(
@@ -155,7 +211,7 @@ def check_stripe(
     summaries: SummaryReader,
     progress: Callable[[], object] = lambda: None,
 ) -> CheckResult:
-    """Check that Stripe's total of each customer, meter and period is what was delivered to it.
+    """Check that Stripe's figure of each customer, meter and period is what was delivered to it.
 
     Raises:
         StripeUnreachable, StripeRefused
@@ -192,8 +248,11 @@ def reports_by_period(reports: Iterable[UsageReport]) -> ReportsByPeriod:
 
 
 def _delivered(rows: Iterable[UsageReport]) -> Decimal:
-    quantities = [report.quantity for report in rows if report.state is ReportState.DELIVERED]
-    return add_all(quantities) if quantities else ZERO
+    delivered = [report for report in rows if report.state is ReportState.DELIVERED]
+    how = next((report.record_aggregation for report in delivered), None)
+    if how is not None:
+        return figure_of(how, records_of(delivered))
+    return add_all(report.quantity for report in delivered)
 
 
 def _result(name: str, meaning: str, checked: int, findings: list[str]) -> CheckResult:

@@ -10,8 +10,7 @@ from tallystick.domain.instants import HOUR_US
 from tallystick.domain.quantity import add_all, subtract
 from tallystick.domain.reports import ReportState, ReportWay
 from tallystick.domain.resolution import tell_arrived
-from tallystick.domain.usage_records import figure_of
-from tallystick.pipeline.resolve import records_of
+from tallystick.domain.usage_records import figure_of, records_of
 
 if TYPE_CHECKING:
     from decimal import Decimal

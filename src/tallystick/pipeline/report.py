@@ -22,8 +22,7 @@ from tallystick.domain.reports import (
     split_for_stripe,
     timestamp_span,
 )
-from tallystick.domain.usage_records import RecordChange, figure_of, plan_changes
-from tallystick.pipeline.resolve import records_of
+from tallystick.domain.usage_records import RecordChange, figure_of, plan_changes, records_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

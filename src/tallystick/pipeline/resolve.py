@@ -15,7 +15,7 @@ from tallystick.domain.reports import (
     park_reason,
 )
 from tallystick.domain.resolution import tell_arrived
-from tallystick.domain.usage_records import figure_of
+from tallystick.domain.usage_records import figure_of, records_of
 from tallystick.ports.errors import StripeRefused, StripeUnreachable
 from tallystick.ports.outbox import Settlement
 
@@ -133,11 +133,6 @@ class Resolver:
         if theirs == without:
             return False
         return f"Stripe has {plain(theirs)}, neither {plain(without)} nor {plain(figure)}"
-
-
-def records_of(reports: Iterable[UsageReport]) -> dict[int, Decimal]:
-    """Return the usage records that reports leave, by their seconds; reports are in order."""
-    return {one.timestamp: one.level for one in reports if one.level is not None}
 
 
 def _delivered(reports: Iterable[UsageReport]) -> Decimal:

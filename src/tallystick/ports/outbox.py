@@ -47,7 +47,8 @@ class Settlement(NamedTuple):
 
     ``wake_at`` is when to try a pending report again, or to look whether Stripe counted a delivered
     one. ``maybe_taken`` stays set while an attempt's outcome is unknown; without it the next
-    attempt counts as the first.
+    attempt counts as the first. A report that becomes ``replaced`` counts no more, and its usage is
+    due again.
     """
 
     state: ReportState
@@ -94,7 +95,10 @@ class ReportBook(Protocol):
         ...
 
     def reported(self, customer: str, meter_key: str, period: Period) -> Reported:
-        """Return what the reports of the period add up to, those left out that were replaced."""
+        """Return what the reports of the period add up to, those left out that were replaced.
+
+        A running total: it costs the same however many reports there are.
+        """
         ...
 
     def record(

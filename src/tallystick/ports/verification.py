@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tallystick.domain.meters import Selection
     from tallystick.domain.reports import UsageReport
     from tallystick.ports.event_store import StoredEvent
+    from tallystick.ports.outbox import Reported
 
 
 class Cell(NamedTuple):
@@ -24,6 +25,14 @@ class Cell(NamedTuple):
     customer: str
     dimension: str
     is_history: bool = False
+
+
+class ReportedPeriod(NamedTuple):
+    """Which running total: a customer, a meter, and the billing period that begins so."""
+
+    customer: str
+    meter_key: str
+    period_start_at: int
 
 
 class Snapshot(Protocol):
@@ -47,6 +56,10 @@ class Snapshot(Protocol):
 
     def reports(self) -> Iterator[UsageReport]:
         """Return every report, oldest first."""
+        ...
+
+    def totals(self) -> Iterator[tuple[ReportedPeriod, Reported]]:
+        """Return every running total of reports."""
         ...
 
     def due(self) -> set[tuple[str, str]]:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from tallystick.domain.catalog_prices import definition_of
 from tallystick.domain.catalog_reading import catalog_from_mapping
-from tallystick.domain.meters import Aggregation, Meter, MeterSet, PropertyFilter, TimeUnit
+from tallystick.domain.meters import (
+    Aggregation,
+    Meter,
+    MeterSet,
+    PropertyFilter,
+    StripeFormula,
+    TimeUnit,
+)
 from tallystick.domain.prices import Price, price_from_stripe
 from tallystick.domain.quantity import plain
 from tallystick.domain.usage_records import RecordAggregation
@@ -113,7 +120,7 @@ def _plain_text(value: object) -> str:
 
 
 def _meter(row: tuple[Any, ...]) -> Meter:
-    *plain_fields, aggregation, decimals, minutes, counted, filters, group_by, per = row
+    *plain_fields, aggregation, decimals, minutes, counted, filters, group_by, per, formula = row
     key, display_name, event_type = plain_fields
     return Meter(
         key,
@@ -126,6 +133,7 @@ def _meter(row: tuple[Any, ...]) -> Meter:
         filters=tuple(PropertyFilter(name, tuple(values)) for name, values in json.loads(filters)),
         group_by=tuple(json.loads(group_by)),
         per=TimeUnit(per),
+        formula=StripeFormula(formula),
     )
 
 
@@ -143,6 +151,7 @@ def _keep_meter(connection: sqlite3.Connection, meter: Meter, stripe_meter_id: s
             json.dumps([[each.property, list(each.values)] for each in meter.filters]),
             json.dumps(meter.group_by),
             meter.per,
+            meter.formula,
             stripe_meter_id,
         ),
     )

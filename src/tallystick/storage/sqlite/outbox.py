@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tallystick.domain.periods import Period
-from tallystick.domain.quantity import add_all, plain
-from tallystick.domain.reports import ReportState, ReportWay, Step, UsageReport
+from tallystick.domain.quantity import ZERO, from_parts, plain, subtract, to_parts
+from tallystick.domain.reports import EventKey, ReportState, ReportWay, Step, UsageReport
 from tallystick.domain.usage_records import RecordAggregation
 from tallystick.ports.outbox import Claim, Depth, Due, Reported
 from tallystick.storage.sqlite.statements import statements
@@ -50,13 +50,10 @@ class SqliteReportBook:
     def reported(self, customer: str, meter_key: str, period: Period) -> Reported:
         """Return what the reports of the period add up to."""
         with self._database.read() as connection:
-            rows = connection.execute(
+            row = connection.execute(
                 _SQL["reported"], (customer, meter_key, period.start_at)
-            ).fetchall()
-        return Reported(
-            add_all(Decimal(quantity) for quantity, _ in rows),
-            max((sequence for _, sequence in rows), default=-1) + 1,
-        )
+            ).fetchone()
+        return Reported(from_parts(*row[:2]), row[2]) if row else Reported(ZERO, 0)
 
     def record(
         self, due: Due, reports: Sequence[PlannedReport], now: int, *, due_again_at: int | None
@@ -152,9 +149,17 @@ def add_report(connection: sqlite3.Connection, report: PlannedReport, now: int) 
     Raises:
         SequenceTaken: its place in the sequence is not the next.
     """
-    key = (report.customer, report.meter_key, report.period.start_at)
-    (expected,) = connection.execute(_SQL["next_sequence"], key).fetchone()
-    if report.sequence != expected:
+    counts = report.state is not ReportState.REPLACED
+    whole, pico = to_parts(report.quantity if counts else ZERO)
+    total = {
+        "customer": report.customer,
+        "meter_key": report.meter_key,
+        "period_start_at": report.period.start_at,
+        "whole": whole,
+        "pico": pico,
+        "sequence": report.sequence,
+    }
+    if not connection.execute(_SQL["add_to_total"], total).rowcount:
         raise SequenceTaken
     parameters = {
         "customer": report.customer,
@@ -174,6 +179,10 @@ def add_report(connection: sqlite3.Connection, report: PlannedReport, now: int) 
         "stripe_item_id": report.stripe_item_id,
         "level": None if report.level is None else plain(report.level),
         "record_aggregation": report.record_aggregation,
+        "is_increment": report.is_increment,
+        "event_source": report.event.source if report.event else None,
+        "event_id": report.event.id if report.event else None,
+        "cancels": report.cancels,
         "closes_at": report.closes_at,
         "now": now,
     }
@@ -208,9 +217,31 @@ def _settle(connection: sqlite3.Connection, outcome: Outcome, now: int) -> bool:
     }
     if not connection.execute(_SQL["settle"], parameters).rowcount:
         return False
+    if settlement.state is ReportState.REPLACED:
+        plan_anew(connection, report)
     if settlement.state is not ReportState.PENDING:
         let_next_go(connection, report.stripe_customer_id, report.meter_key, now)
     return True
+
+
+def plan_anew(connection: sqlite3.Connection, report: UsageReport) -> None:
+    """Count a report no more, and mark its usage due."""
+    count_no_more(connection, report)
+    connection.execute(_SQL["next_mark"])  # whoever plans it now must not clear this
+    connection.execute(_SQL["mark_due_again"], (report.customer, report.meter_key))
+
+
+def count_no_more(connection: sqlite3.Connection, report: UsageReport) -> None:
+    """Take a report that is replaced out of its period's total."""
+    whole, pico = to_parts(subtract(ZERO, report.quantity))
+    parameters = {
+        "customer": report.customer,
+        "meter_key": report.meter_key,
+        "period_start_at": report.period.start_at,
+        "whole": whole,
+        "pico": pico,
+    }
+    connection.execute(_SQL["take_from_total"], parameters)
 
 
 def let_next_go(
@@ -225,41 +256,19 @@ def let_next_go(
 
 def stored_report(row: tuple[Any, ...]) -> UsageReport:
     """Return the report that a row of the outbox holds."""
-    (
-        id_,
-        customer,
-        stripe_customer_id,
-        meter_key,
-        period_start_at,
-        period_end_at,
-        window_start_at,
-        window_end_at,
-        sequence,
-        quantity,
-        timestamp,
-        identifier,
-        state,
-        reason,
-        attempts,
-        maybe_taken,
-        first_attempt_at,
-        way,
-        stripe_item_id,
-        level,
-        record_aggregation,
-        closes_at,
-        step,
-        planned_at,
-        settled_at,
-        verified_at,
-    ) = row
+    id_, customer, stripe_customer_id, meter_key = row[:4]
+    sequence, quantity, timestamp, identifier, state, reason = row[8:14]
+    attempts, maybe_taken, first_attempt_at, way, stripe_item_id = row[14:19]
+    level, record_aggregation, closes_at, step = row[19:23]
+    planned_at, settled_at, verified_at, is_increment = row[23:27]
+    event_source, event_id, cancels = row[27:30]
     return UsageReport(
         id=id_,
         customer=customer,
         stripe_customer_id=stripe_customer_id,
         meter_key=meter_key,
-        period=Period(period_start_at, period_end_at),
-        window=Period(window_start_at, window_end_at),
+        period=Period(*row[4:6]),
+        window=Period(*row[6:8]),
         sequence=sequence,
         quantity=Decimal(quantity),
         timestamp=timestamp,
@@ -280,4 +289,7 @@ def stored_report(row: tuple[Any, ...]) -> UsageReport:
         planned_at=planned_at,
         settled_at=settled_at,
         verified_at=verified_at,
+        is_increment=bool(is_increment),
+        event=None if event_id is None else EventKey(event_source, event_id),
+        cancels=cancels,
     )

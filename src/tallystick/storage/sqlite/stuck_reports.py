@@ -9,7 +9,9 @@ from tallystick.ports.outbox import Decision
 from tallystick.storage.sqlite.outbox import (
     SequenceTaken,
     add_report,
+    count_no_more,
     let_next_go,
+    plan_anew,
     stored_report,
 )
 from tallystick.storage.sqlite.statements import statements
@@ -112,9 +114,10 @@ class SqliteStuckReports:
             if not _close(connection, report.id, ReportState.REPLACED, decision):
                 return False
             if planned is None:
-                connection.execute(_SQL["mark_due_again"], (report.customer, report.meter_key))
-            else:
-                add_report(connection, planned, decision.at)
+                plan_anew(connection, report)
+                return True
+            count_no_more(connection, report)
+            add_report(connection, planned, decision.at)
             return True
 
         try:

@@ -9,7 +9,9 @@ from tallystick.domain.aggregation import RollupState
 from tallystick.domain.events import identity_of
 from tallystick.domain.instants import format_instant
 from tallystick.domain.periods import hour_of
-from tallystick.ports.verification import Cell
+from tallystick.domain.quantity import from_parts
+from tallystick.ports.outbox import Reported
+from tallystick.ports.verification import Cell, ReportedPeriod
 from tallystick.storage.details import detail_of
 from tallystick.storage.selections import Selections
 from tallystick.storage.sqlite.events import corrected_event
@@ -113,6 +115,10 @@ class _SqliteSnapshot:
     def reports(self) -> Iterator[UsageReport]:
         for row in self._connection.execute(_ALL_REPORTS, {"customer": None}):
             yield stored_report(row)
+
+    def totals(self) -> Iterator[tuple[ReportedPeriod, Reported]]:
+        for *key, whole, pico, sequence in self._connection.execute(_SQL["all_totals"]):
+            yield ReportedPeriod(*key), Reported(from_parts(whole, pico), sequence)
 
     def due(self) -> set[tuple[str, str]]:
         return set(self._connection.execute(_SQL["all_due"]))

@@ -3,14 +3,14 @@ SELECT catalog_version FROM installation;
 
 -- name: meters
 SELECT key, display_name, event_type, aggregation, decimals, report_every_minutes,
-    counted_property, filters, group_by, per
+    counted_property, filters, group_by, per, formula
 FROM meters ORDER BY id;
 
 -- name: keep_meter
 INSERT INTO meters (
     key, display_name, event_type, aggregation, decimals, report_every_minutes, counted_property,
-    filters, group_by, per, stripe_meter_id
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    filters, group_by, per, formula, stripe_meter_id
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET
     display_name = excluded.display_name, report_every_minutes = excluded.report_every_minutes;
 

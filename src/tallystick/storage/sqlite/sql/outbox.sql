@@ -29,23 +29,52 @@ DELETE FROM report_due WHERE customer = ? AND meter_key = ? AND mark = ?;
 UPDATE report_due SET not_before = ? WHERE customer = ? AND meter_key = ?;
 
 -- name: reported
-SELECT CASE state WHEN 'replaced' THEN '0' ELSE quantity END, sequence FROM usage_reports
+-- What the reports of a period add up to, replaced ones left out; kept with each report.
+SELECT quantity_whole, quantity_pico, next_sequence FROM report_totals
 WHERE customer = ? AND meter_key = ? AND period_start_at = ?;
 
--- name: next_sequence
-SELECT COALESCE(MAX(sequence) + 1, 0) FROM usage_reports
-WHERE customer = ? AND meter_key = ? AND period_start_at = ?;
+-- name: add_to_total
+-- Changes nothing where the report's place in the sequence is not the next.
+INSERT INTO report_totals (
+    customer, meter_key, period_start_at, quantity_whole, quantity_pico, next_sequence
+) SELECT :customer, :meter_key, :period_start_at, :whole, :pico, 1 WHERE :sequence = 0
+    OR EXISTS (
+        SELECT 1 FROM report_totals WHERE customer = :customer AND meter_key = :meter_key
+            AND period_start_at = :period_start_at
+    )
+ON CONFLICT (customer, meter_key, period_start_at) DO UPDATE SET
+    quantity_whole = quantity_whole + :whole + (quantity_pico + :pico) / 1000000000000,
+    quantity_pico = (quantity_pico + :pico) % 1000000000000,
+    next_sequence = next_sequence + 1
+WHERE next_sequence = :sequence;
+
+-- name: take_from_total
+-- A report that is replaced counts no more. whole and pico are those of its quantity, negated.
+UPDATE report_totals SET
+    quantity_whole = quantity_whole + :whole + (quantity_pico + :pico) / 1000000000000,
+    quantity_pico = (quantity_pico + :pico) % 1000000000000
+WHERE customer = :customer AND meter_key = :meter_key AND period_start_at = :period_start_at;
+
+-- name: next_mark
+UPDATE installation SET due_mark = due_mark + 1;
+
+-- name: mark_due_again
+INSERT INTO report_due (customer, meter_key, mark)
+SELECT ?, ?, due_mark FROM installation WHERE true
+ON CONFLICT (customer, meter_key) DO UPDATE SET mark = excluded.mark, not_before = 0;
 
 -- name: add_report
 -- A pending report is ready if its lane is empty, else it queues behind the others.
 INSERT INTO usage_reports (
     customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
     window_end_at, sequence, quantity, timestamp, identifier, state, reason, way, stripe_item_id,
-    level, record_aggregation, closes_at, planned_at, wake_at, stage
+    level, record_aggregation, is_increment, event_source, event_id, cancels, closes_at, planned_at,
+    wake_at, stage
 ) VALUES (
     :customer, :stripe_customer_id, :meter_key, :period_start_at, :period_end_at, :window_start_at,
     :window_end_at, :sequence, :quantity, :timestamp, :identifier, :state, :reason, :way,
-    :stripe_item_id, :level, :record_aggregation, :closes_at, :now, :now,
+    :stripe_item_id, :level, :record_aggregation, :is_increment, :event_source, :event_id, :cancels,
+    :closes_at, :now, :now,
     CASE
         WHEN :state <> 'pending' THEN 'settled'
         WHEN EXISTS (
@@ -60,14 +89,14 @@ INSERT INTO usage_reports (
 SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
     window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,
     first_attempt_at, way, stripe_item_id, level, record_aggregation, closes_at, step, planned_at,
-    settled_at, verified_at
+    settled_at, verified_at, is_increment, event_source, event_id, cancels
 FROM usage_reports WHERE :customer IS NULL OR customer = :customer ORDER BY id;
 
 -- name: reports_of_period
 SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
     window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,
     first_attempt_at, way, stripe_item_id, level, record_aggregation, closes_at, step, planned_at,
-    settled_at, verified_at
+    settled_at, verified_at, is_increment, event_source, event_id, cancels
 FROM usage_reports WHERE customer = ? AND meter_key = ? AND period_start_at = ? ORDER BY sequence;
 
 -- name: wake
@@ -81,7 +110,7 @@ UPDATE usage_reports SET stage = 'ready' WHERE id IN (
 SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
     window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,
     first_attempt_at, way, stripe_item_id, level, record_aggregation, closes_at, step, planned_at,
-    settled_at, verified_at, lease_token
+    settled_at, verified_at, is_increment, event_source, event_id, cancels, lease_token
 FROM usage_reports WHERE stage = 'ready' ORDER BY closes_at, wake_at, id LIMIT :limit;
 
 -- name: lease

@@ -2,7 +2,7 @@
 SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
     window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,
     first_attempt_at, way, stripe_item_id, level, record_aggregation, closes_at, step, planned_at,
-    settled_at, verified_at
+    settled_at, verified_at, is_increment, event_source, event_id, cancels
 FROM usage_reports WHERE stage = 'unverified' AND wake_at <= ? ORDER BY wake_at LIMIT 1;
 
 -- name: verify
@@ -25,7 +25,7 @@ WHERE id = :id;
 SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
     window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,
     first_attempt_at, way, stripe_item_id, level, record_aggregation, closes_at, step, planned_at,
-    settled_at, verified_at
+    settled_at, verified_at, is_increment, event_source, event_id, cancels
 FROM usage_reports
 WHERE state IN ('dead', 'unresolved', 'parked') AND id > :after_id
     AND (:state IS NULL OR state = :state) AND (:customer IS NULL OR customer = :customer)
@@ -44,7 +44,7 @@ WHERE state IN ('dead', 'unresolved', 'parked')
 SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
     window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,
     first_attempt_at, way, stripe_item_id, level, record_aggregation, closes_at, step, planned_at,
-    settled_at, verified_at
+    settled_at, verified_at, is_increment, event_source, event_id, cancels
 FROM usage_reports WHERE id = ?;
 
 -- name: close_stuck
@@ -59,11 +59,6 @@ INSERT INTO report_decisions (report_id, action, actor, reason, decided_at) VALU
 
 -- name: decisions
 SELECT action, actor, reason, decided_at FROM report_decisions WHERE report_id = ? ORDER BY id;
-
--- name: mark_due_again
-INSERT INTO report_due (customer, meter_key, mark)
-SELECT ?, ?, due_mark FROM installation WHERE true
-ON CONFLICT (customer, meter_key) DO UPDATE SET mark = excluded.mark, not_before = 0;
 
 -- name: errors_read
 SELECT meter_errors_read_seq FROM installation;

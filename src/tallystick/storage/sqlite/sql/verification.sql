@@ -34,6 +34,10 @@ SELECT hour_at, customer, last_seq, selection_id FROM usage_rollups WHERE last_s
 -- name: all_links
 SELECT seq, previous_seq, type, customer, occurred_at FROM usage_events ORDER BY seq;
 
+-- name: all_totals
+SELECT customer, meter_key, period_start_at, quantity_whole, quantity_pico, next_sequence
+FROM report_totals;
+
 -- name: all_due
 SELECT customer, meter_key FROM report_due
 UNION
