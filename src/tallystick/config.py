@@ -51,6 +51,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     api_key: str | None = None
     """The key that `tallystick import` sends its events with."""
 
+    retention_days: int = 90
+    """Days that raw events stay in the database before `tallystick archive run` may move them."""
+
+    archive_folder: str | None = None
+    """Where archived days of events are; unset: beside the SQLite file, as its name and `-archive`.
+    """
+
     report_seconds: int = 5
     """Seconds between two rounds of reporting in `tallystick serve`."""
 
@@ -69,6 +76,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
                 f"{PREFIX}DATABASE_URL is {self.database_url!r}; sqlite:///PATH is what can be used"
             )
         return Path(path)
+
+    def archive_path(self) -> Path:
+        """Return the folder of archived events.
+
+        Raises:
+            ConfigError: it is not set, and the database is no file that it could lie beside.
+        """
+        if self.archive_folder is not None:
+            return Path(self.archive_folder)
+        path = self.sqlite_path()
+        return path.with_name(path.name + "-archive")
 
 
 SECRETS = frozenset({"stripe_api_key", "webhook_secrets", "api_key"})
@@ -127,6 +145,8 @@ def _check(settings: Settings) -> None:
         raise ConfigError(f"{PREFIX}STRIPE_RATE is {settings.stripe_rate}; 1 is the least")
     if not 0 <= settings.port <= 65_535:
         raise ConfigError(f"{PREFIX}PORT is {settings.port}; 0 to 65535 are ports")
+    if settings.retention_days < 1:
+        raise ConfigError(f"{PREFIX}RETENTION_DAYS is {settings.retention_days}; 1 is the least")
     if settings.report_seconds < 1:
         raise ConfigError(f"{PREFIX}REPORT_SECONDS is {settings.report_seconds}; 1 is the least")
     if settings.sweep_seconds < 1:

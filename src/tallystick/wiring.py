@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from tallystick.billing.billing_periods import BillingPeriods
@@ -25,6 +25,7 @@ from tallystick.pipeline.rejections import Rejections
 from tallystick.pipeline.report import Reporter
 from tallystick.pipeline.resolve import Resolver
 from tallystick.ports.clock import Clock, SystemClock
+from tallystick.storage.sqlite.archive_ledger import SqliteArchiveLedger
 from tallystick.storage.sqlite.backup import Copied, back_up, restore
 from tallystick.storage.sqlite.catalog import SqliteCatalogStore
 from tallystick.storage.sqlite.counted_events import SqliteCountedEvents
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tallystick.domain.subscriptions import CustomerLink
+    from tallystick.ports.archive import Archive, ArchiveLedger
     from tallystick.ports.counted_events import CountedEvents
     from tallystick.ports.directory import (
         CatalogStore,
@@ -95,7 +97,8 @@ class Tallystick:
         self.clock: Clock = clock or SystemClock()
         path = settings.sqlite_path()
         migrate(path, self.clock.now())
-        self._database = SqliteDatabase(path)
+        self.archive = cache(lambda: open_archive(settings))
+        self._database = SqliteDatabase(path, self.archive)
         self.events: EventStore = SqliteEventStore(self._database)
         self.usage: UsageReader = SqliteUsageReader(self._database)
         self.counted_events: CountedEvents = SqliteCountedEvents(self._database)
@@ -113,6 +116,7 @@ class Tallystick:
         self.inbox: Inbox = SqliteInbox(self._database)
         self.inbox_reader: InboxReader = SqliteInboxReader(self._database)
         self.meter_errors: MeterErrors = SqliteMeterErrors(self._database)
+        self.archive_ledger: ArchiveLedger = SqliteArchiveLedger(self._database)
         self.snapshots: SnapshotReader = SqliteSnapshotReader(self._database)
         self.installation: Installation = SqliteInstallation(self._database, self.clock.now())
         self.corrections = Corrections(self.events, self.catalog, self.clock)
@@ -248,6 +252,13 @@ class Tallystick:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def open_archive(settings: Settings) -> Archive:
+    """Return the archive that the settings name; Parquet is only imported for it."""
+    from tallystick.storage.archive.parquet import ParquetArchive
+
+    return ParquetArchive(settings.archive_path())
 
 
 def back_up_database(settings: Settings, target: Path) -> Copied:

@@ -39,7 +39,9 @@ class Snapshot(Protocol):
     """The store as it was at one moment, whatever is written meanwhile."""
 
     def events(self) -> Iterator[StoredEvent]:
-        """Return every event, in the order of ``seq``."""
+        """Return every event once: those of archived days first, then those in the database, which
+        come in the order of ``seq``.
+        """
         ...
 
     def places(self, identities: list[bytes]) -> list[int | None]:

@@ -8,6 +8,7 @@ from tallystick.domain.aggregation import fold_points
 from tallystick.domain.corrections import Correction, CorrectionStatus
 from tallystick.domain.instants import HOUR_US
 from tallystick.domain.quantity import plain
+from tallystick.storage.sqlite.archived_events import archived_event
 from tallystick.storage.sqlite.history import is_history, refold_history
 from tallystick.storage.sqlite.rollups import cell_row, hour_points
 from tallystick.storage.sqlite.statements import statements, write_rows
@@ -33,11 +34,8 @@ def correct_event(
     Raises:
         UsageOverflow: a sum would leave 64 bits.
     """
-    type_, customer, at, value, newest, corrected = connection.execute(
-        _SQL["event_to_correct"], (seq,)
-    ).fetchone()
+    type_, customer, at, counts_for = _event(connection, seq)
     wanted = None if correction.value is None else plain(correction.value)
-    counts_for = value if newest is None else corrected
     if wanted == counts_for:
         return CorrectionStatus.UNCHANGED
     connection.execute(
@@ -49,6 +47,19 @@ def correct_event(
     connection.execute(_CUSTOMERS["next_mark"])
     connection.execute(_CUSTOMERS["mark_customer_due"], (customer,))
     return CorrectionStatus.CORRECTED
+
+
+def _event(connection: sqlite3.Connection, seq: int) -> tuple[str, str, int, str | None]:
+    """Return type, customer, time, and what the event counts for now."""
+    row = connection.execute(_SQL["event_to_correct"], (seq,)).fetchone()
+    if row is not None:
+        type_, customer, at, value, newest, corrected = row
+        return type_, customer, at, value if newest is None else corrected
+    stored = archived_event(connection, seq)
+    assert stored is not None  # an identity is kept for events that are somewhere
+    event, counts_for = stored.event, stored.counts_for
+    shown = None if counts_for is None else plain(counts_for)
+    return event.type, event.customer, event.occurred_at, shown
 
 
 def _fold_hour(
@@ -63,7 +74,7 @@ def _fold_hour(
     (last_seq,) = connection.execute(_SQL["hour_end"], (hour_at, plain_id, customer)).fetchone()
     for selection_id, end in ((plain_id, last_seq), *((other, 0) for other, _ in others)):
         selection = selections.by_id[selection_id]
-        points = hour_points(connection, last_seq, selection)
+        points = hour_points(connection, (hour_at, customer), last_seq, selection)
         kept = connection.execute(_SQL["hour_dimensions"], (hour_at, selection_id, customer))
         rows: list[Any] = []
         for (dimension,) in kept.fetchall():

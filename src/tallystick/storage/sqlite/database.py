@@ -16,10 +16,13 @@ from tallystick.ports.errors import (
     StoreUnavailable,
     StoreUnusable,
 )
+from tallystick.storage.sqlite.archived_events import StoreConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tallystick.ports.archive import Archive
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -60,15 +63,16 @@ class SqliteDatabase:
     durably (WAL, ``synchronous=FULL``). A piece that fails is rolled back alone.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, archive: Callable[[], Archive]) -> None:
         self.path = path
+        self._archive = archive
         self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue(READERS_MAX)
         self._work: queue.Queue[_Submission | None] = queue.Queue(QUEUE_MAX)
         self._submitting = threading.Lock()
         self._is_closed = False
         self._on_failed_commit: list[Callable[[], None]] = []
         try:
-            self._writer = connect(path)
+            self._writer = self._connected()
         except sqlite3.Error as error:
             raise opening_failed(path, error) from error
         self._thread = threading.Thread(target=self._write_until_closed, name="sqlite-writer")
@@ -105,7 +109,7 @@ class SqliteDatabase:
         try:
             connection = self._idle.get_nowait()
         except queue.Empty:
-            connection = connect(self.path, read_only=True)
+            connection = self._connected(read_only=True)
         try:
             connection.execute("BEGIN")
             yield connection
@@ -118,6 +122,11 @@ class SqliteDatabase:
                 self._idle.put_nowait(connection)
             except queue.Full:
                 connection.close()
+
+    def _connected(self, *, read_only: bool = False) -> StoreConnection:
+        connection = connect(self.path, read_only=read_only)
+        connection.archive = self._archive
+        return connection
 
     def close(self) -> None:
         """Finish the work that waits, then close every connection."""
@@ -192,7 +201,7 @@ class SqliteDatabase:
             self._writer.execute("ROLLBACK")
 
 
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+def connect(path: Path, *, read_only: bool = False) -> StoreConnection:
     """Open the file as every part of Tallystick does: WAL, durable and explicit transactions."""
     connection = sqlite3.connect(
         path,
@@ -200,6 +209,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
         cached_statements=STATEMENTS_MAX,
+        factory=StoreConnection,
     )
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")

@@ -10,6 +10,11 @@ from tallystick.domain.corrections import Correction, CorrectionStatus
 from tallystick.domain.events import EventStatus, UsageEvent, identity_of, same_content
 from tallystick.ports.errors import UsageOverflow
 from tallystick.ports.event_store import StoredEvent
+from tallystick.storage.sqlite.archived_events import (
+    archived_after,
+    archived_contents,
+    archived_event,
+)
 from tallystick.storage.sqlite.corrections import correct_event
 from tallystick.storage.sqlite.history import keep_history
 from tallystick.storage.sqlite.identities import IdentityIndex
@@ -17,7 +22,7 @@ from tallystick.storage.sqlite.rollups import RollupWriter
 from tallystick.storage.sqlite.statements import read_rows, statements, write_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
 
     from tallystick.storage.sqlite.database import SqliteDatabase
@@ -64,7 +69,10 @@ class SqliteEventStore:
         """Return stored events in the order of their ``seq``."""
         with self._database.read() as connection:
             rows = connection.execute(_SQL["scan_events"], (after_seq, limit))
-            return [stored_event(row) for row in rows]
+            found = {stored.seq: stored for stored in map(stored_event, rows)}
+            for stored in archived_after(connection, after_seq, limit):
+                found.setdefault(stored.seq, stored)
+        return [found[seq] for seq in sorted(found)[:limit]]
 
     def count(self) -> int:
         """Return how many events are stored."""
@@ -137,7 +145,8 @@ class _LogWriter:
         seq = self._identities.find(connection, [identity]).get(identity)
         if seq is None:
             return None
-        return corrected_event(connection.execute(_SQL["event_at"], (seq,)).fetchone())
+        row = connection.execute(_SQL["event_at"], (seq,)).fetchone()
+        return corrected_event(row) if row else archived_event(connection, seq)
 
     def correct(
         self, connection: sqlite3.Connection, corrections: Sequence[Correction], now: int
@@ -194,14 +203,37 @@ def _judged(
     """Return what becomes of each event, where some are known or come twice."""
     rows = read_rows(connection, _SQL["events_at"], list(known.values()), 1)
     stored = {found.seq: found.event for found in map(stored_event, rows)}
-    first: dict[bytes, UsageEvent] = {identity: stored[seq] for identity, seq in known.items()}
+    first: dict[bytes, UsageEvent | None] = {
+        identity: stored.get(seq) for identity, seq in known.items()
+    }
+    if None in first.values():
+        _add_archived(connection, first, zip(identities, events, strict=True), known)
     statuses = []
     for event, identity in zip(events, identities, strict=True):
         earlier = first.setdefault(identity, event)
         if earlier is event:
             statuses.append(EventStatus.ACCEPTED)
-        elif same_content(earlier, event):
+        elif earlier is not None and same_content(earlier, event):
             statuses.append(EventStatus.DUPLICATE)
         else:
             statuses.append(EventStatus.CONFLICT)
     return statuses
+
+
+def _add_archived(
+    connection: sqlite3.Connection,
+    first: dict[bytes, UsageEvent | None],
+    events: Iterable[tuple[bytes, UsageEvent]],
+    known: dict[bytes, int],
+) -> None:
+    """Put archived events in their places; one that stays None differs from all that came now."""
+    repeated = [
+        (identity, event)
+        for identity, event in events
+        if identity in known and first[identity] is None
+    ]
+    found = archived_contents(
+        connection, [(known[identity], event) for identity, event in repeated]
+    )
+    for identity, _ in repeated:
+        first[identity] = found.get(known[identity])

@@ -18,6 +18,7 @@ from tallystick.domain.events import read_properties
 from tallystick.domain.instants import DAY_US, HOUR_US
 from tallystick.storage.details import detail_of, detail_text
 from tallystick.storage.selections import check_range
+from tallystick.storage.sqlite.archived_events import archived_rows_of_type
 from tallystick.storage.sqlite.rollups import hour_points
 from tallystick.storage.sqlite.statements import read_rows, statements, write_rows
 
@@ -86,8 +87,9 @@ def open_history(connection: sqlite3.Connection, opened: Iterable[tuple[int, Sel
         if selection.group_by:
             continue
         points: dict[HistoryKey, list[Point]] = {}
-        for seq, customer, at, value, raw in connection.execute(
-            _SQL["events_of_type"], (selection.event_type,)
+        for seq, customer, at, value, raw in chain(
+            connection.execute(_SQL["events_of_type"], (selection.event_type,)),
+            archived_rows_of_type(connection, selection.event_type, only_history=True),
         ):
             properties = read_properties(raw)
             if selection.takes(properties):
@@ -139,7 +141,7 @@ def _refolded(
     selection = selections.by_id[id_]
     plain_id = selections.by_type[selection.event_type].plain_id
     (last_seq,) = connection.execute(_SQL["hour_end"], (hour_at, plain_id, customer)).fetchone()
-    groups = hour_points(connection, last_seq, selection, events=_SQL["hour_events"])
+    groups = hour_points(connection, (hour_at, customer), last_seq, selection, only_history=True)
     return fold_points(chain.from_iterable(groups.values()), selection.fold)
 
 

@@ -8,6 +8,7 @@ table's key, a few with each commit. Memory is only a copy of what the log holds
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from tallystick.domain.events import identity_of
@@ -90,3 +91,18 @@ class IdentityIndex:
             connection.execute(_SQL["merged_upto"], (self._merging_upto,))
             self._merged_seq = self._merging_upto
             self._merging = {}
+
+
+def merge_upto(connection: sqlite3.Connection, upto: int, limit: int) -> bool:
+    """Merge the next identities of the log up to a place; tell whether there are more.
+
+    For whoever lets events leave the log. The writer that serves may merge some of them again.
+    """
+    _, merged_seq = connection.execute(_SQL["log_end"]).fetchone()
+    rows = connection.execute(_SQL["identities_upto"], (merged_seq, upto, limit)).fetchall()
+    if not rows:
+        return False
+    merged = sorted((identity_of(source, event_id), seq) for seq, source, event_id in rows)
+    write_rows(connection, _SQL["merge_identities"], list(chain.from_iterable(merged)), 2)
+    connection.execute(_SQL["merged_upto"], (rows[-1][0],))
+    return len(rows) == limit

@@ -19,8 +19,10 @@ from tallystick.domain.events import read_properties
 from tallystick.domain.instants import DAY_US, HOUR_US
 from tallystick.domain.meters import Selection
 from tallystick.domain.quantity import PICO, text_and_parts
+from tallystick.ports.archive import HourKey
 from tallystick.storage.details import detail_of, detail_text
 from tallystick.storage.selections import Selections, check_range, lacking, taken
+from tallystick.storage.sqlite.archived_events import archived_hour, archived_rows_of_type
 from tallystick.storage.sqlite.statements import read_rows, statements, write_rows
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ CELLS_MAX = 40_000
 """Cells kept in memory: those of the present hour, of as many customers."""
 
 _SQL = statements("rollups")
+_CHAIN = _SQL["hour_events"]
+_HISTORY_CHAIN = statements("history")["hour_events"]
 
 CellKey = tuple[int, int, str, str]
 """Hour, selection, customer, dimension."""
@@ -209,7 +213,7 @@ class Folding:
         selection = self._selections.by_id[selection_id]
         plain_id = self._selections.by_type[selection.event_type].plain_id
         last_seq = self._touched[hour_at, plain_id, customer, ""][4]
-        points = hour_points(connection, last_seq, selection)
+        points = hour_points(connection, (hour_at, customer), last_seq, selection)
         return fold_points(points.get(dimension, ()), selection.fold)
 
 
@@ -232,16 +236,28 @@ def _widen_spans(connection: sqlite3.Connection, keys: Iterable[CellKey]) -> Non
 
 def hour_points(
     connection: sqlite3.Connection,
+    hour: tuple[int, str],
     last_seq: int,
     selection: Selection,
     *,
-    events: str = _SQL["hour_events"],
+    only_history: bool = False,
 ) -> dict[str, list[Point]]:
-    """Return a selection's events of one customer's hour, along the chain that ends so, by
-    dimension; ``events`` is the statement that follows the chain.
+    """Return a selection's events of an hour and customer by dimension: along the chain that ends
+    so, and the archived ones.
     """
+    chained = connection.execute(_HISTORY_CHAIN if only_history else _CHAIN, (last_seq,)).fetchall()
+    hour_at, customer = hour
+    archived = archived_hour(connection, HourKey(hour_at, selection.event_type, customer))
+    known = {row[0] for row in chained} if archived else ()
+    chained += [
+        (stored.seq, stored.event.occurred_at, stored.counts_for, stored.event.properties)
+        for stored in archived
+        if stored.counts_for is not None
+        and stored.seq not in known
+        and (stored.is_history or not only_history)
+    ]
     by_dimension: dict[str, list[Point]] = {}
-    for dimension, point in taken(selection, connection.execute(events, (last_seq,))):
+    for dimension, point in taken(selection, chained):
         by_dimension.setdefault(dimension, []).append(point)
     return by_dimension
 
@@ -274,8 +290,9 @@ def open_selections(
 
 def _fold_stored(connection: sqlite3.Connection, selection_id: int, selection: Selection) -> None:
     points: dict[CellKey, list[Point]] = {}
-    for seq, customer, at, value, raw in connection.execute(
-        _SQL["events_of_type"], (selection.event_type,)
+    for seq, customer, at, value, raw in chain(
+        connection.execute(_SQL["events_of_type"], (selection.event_type,)),
+        archived_rows_of_type(connection, selection.event_type),
     ):
         properties = read_properties(raw)
         if selection.takes(properties):

@@ -15,8 +15,10 @@ from tallystick.domain.instants import DAY_US, HOUR_US
 from tallystick.domain.levels import is_history_in
 from tallystick.domain.meters import Fold, Selection
 from tallystick.domain.periods import Period, cut_at_hours, hour_of
+from tallystick.ports.archive import HourKey
 from tallystick.ports.event_store import UsageAndHistory, UsageCell
 from tallystick.storage.details import detail_of
+from tallystick.storage.sqlite.archived_events import archived_hour
 from tallystick.storage.sqlite.rollups import hour_points
 from tallystick.storage.sqlite.statements import statements
 from tallystick.storage.usage_reading import group_by_group, hour_by_hour, measured
@@ -38,15 +40,9 @@ class _Rollups(NamedTuple):
     span: str
     hour_cells: str
     latest_cell_before: str
-    hour_events: str
 
 
-_OF_ALL = _Rollups(
-    _SQL["span"],
-    _SQL["hour_cells"],
-    _SQL["latest_cell_before"],
-    statements("rollups")["hour_events"],
-)
+_OF_ALL = _Rollups(*(_SQL[name] for name in _Rollups._fields))
 _OF_HISTORY = _Rollups(*(_HISTORY_SQL[name] for name in _Rollups._fields))
 
 
@@ -97,6 +93,7 @@ class _Reading:
     """Reads one selection of one customer, in one snapshot."""
 
     _rollups = _OF_ALL
+    _only_history = False
 
     def __init__(self, connection: sqlite3.Connection, selection: Selection, customer: str) -> None:
         self._connection = connection
@@ -165,7 +162,11 @@ class _Reading:
             if row is None:
                 continue
             for dimension, points in hour_points(
-                self._connection, row[0], self._selection, events=self._rollups.hour_events
+                self._connection,
+                (hour_at, self._customer),
+                row[0],
+                self._selection,
+                only_history=self._only_history,
             ).items():
                 inside = [point for point in points if point.at in part]
                 if inside:
@@ -181,6 +182,7 @@ class _HistoryReading(_Reading):
     """Reads the history of one selection and customer alone."""
 
     _rollups = _OF_HISTORY
+    _only_history = True
 
     def before(self, at: int) -> RollupState:
         """Return the same of history that counts as history in a period that begins then."""
@@ -188,10 +190,15 @@ class _HistoryReading(_Reading):
         latest = state.detail.last if isinstance(state.detail, Level) else state.detail
         if not isinstance(latest, Latest):
             return state
-        (received_at,) = self._connection.execute(
-            _HISTORY_SQL["received_at"], (latest.seq,)
-        ).fetchone()
-        return state if is_history_in(at, received_at) else EMPTY
+        return state if is_history_in(at, self._received_at(latest)) else EMPTY
+
+    def _received_at(self, latest: Latest) -> int:
+        row = self._connection.execute(_HISTORY_SQL["received_at"], (latest.seq,)).fetchone()
+        if row is not None:
+            return int(row[0])
+        key = HourKey(hour_of(latest.at), self._selection.event_type, self._customer)
+        archived = archived_hour(self._connection, key)
+        return next(stored.received_at for stored in archived if stored.seq == latest.seq)
 
 
 def _state(fold: Fold, row: tuple[Any, ...]) -> RollupState:

@@ -14,6 +14,7 @@ from tallystick.ports.outbox import Reported
 from tallystick.ports.verification import Cell, ReportedPeriod
 from tallystick.storage.details import detail_of
 from tallystick.storage.selections import Selections
+from tallystick.storage.sqlite.archived_events import archived_events
 from tallystick.storage.sqlite.events import corrected_event
 from tallystick.storage.sqlite.history import history_cells
 from tallystick.storage.sqlite.outbox import stored_report
@@ -51,6 +52,7 @@ class _SqliteSnapshot:
         self._recent: dict[bytes, int] | None = None
 
     def events(self) -> Iterator[StoredEvent]:
+        yield from archived_events(self._connection)
         for row in self._connection.execute(_SQL["all_events"]):
             yield corrected_event(row)
 
@@ -79,6 +81,10 @@ class _SqliteSnapshot:
         selections = Selections(self._connection.execute(_SQL["all_selections"]))
         plain_ids = {kind: found.plain_id for kind, found in selections.by_type.items()}
         ends: dict[tuple[int, str, int], int] = {}
+        for stored in archived_events(self._connection):  # chains go on where these end
+            event = stored.event
+            key = (hour_of(event.occurred_at), event.customer, plain_ids.get(event.type, 0))
+            ends[key] = max(stored.seq, ends.get(key, 0))
         for seq, previous_seq, type_, customer, at in self._connection.execute(_SQL["all_links"]):
             key = (hour_of(at), customer, plain_ids.get(type_, 0))
             if ends.get(key, 0) != previous_seq:

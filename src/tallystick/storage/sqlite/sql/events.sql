@@ -8,6 +8,9 @@ SELECT catalog_version FROM installation;
 -- name: identities_after
 SELECT seq, source, id FROM usage_events WHERE seq > ? ORDER BY seq;
 
+-- name: identities_upto
+SELECT seq, source, id FROM usage_events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
+
 -- name: find_identities
 -- Seeks each; most are new, and then none is found.
 WITH wanted (identity) AS (VALUES (?))
@@ -45,4 +48,6 @@ SELECT seq, received_at, source, id, type, customer, occurred_at, value, propert
 FROM usage_events WHERE seq > ? ORDER BY seq LIMIT ?;
 
 -- name: count_events
-SELECT COUNT(*) FROM usage_events;
+-- Those in the database, and those that left it.
+SELECT (SELECT COUNT(*) FROM usage_events)
+    + (SELECT COALESCE(SUM(dropped_count), 0) FROM archive_parts);

@@ -18,7 +18,8 @@ SELECT seq, source, id FROM usage_events WHERE seq > ?;
 -- name: count_merged
 SELECT
     (SELECT COUNT(*) FROM event_identities WHERE seq <= :merged_seq),
-    (SELECT COUNT(*) FROM usage_events WHERE seq <= :merged_seq);
+    (SELECT COUNT(*) FROM usage_events WHERE seq <= :merged_seq)
+        + (SELECT COALESCE(SUM(dropped_count), 0) FROM archive_parts);
 
 -- name: all_selections
 SELECT id, definition FROM selections;
