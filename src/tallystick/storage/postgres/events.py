@@ -1,0 +1,198 @@
+"""The event store in PostgreSQL: several servers append to one log at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from tallystick.domain.events import EventStatus, UsageEvent, identity_of, same_content
+from tallystick.domain.instants import DAY_US
+from tallystick.domain.quantity import plain
+from tallystick.storage.postgres.corrections import correct_events
+from tallystick.storage.postgres.event_log import complete_upto, corrected_event, stored_event
+from tallystick.storage.postgres.locks import APPENDING, SELECTIONS
+from tallystick.storage.postgres.partitions import make_partitions
+from tallystick.storage.postgres.rollups import Folding, columns, read_selections
+from tallystick.storage.postgres.statements import statements
+from tallystick.storage.selections import Selections
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+
+    from tallystick.domain.corrections import Correction, CorrectionStatus
+    from tallystick.ports.event_store import StoredEvent
+    from tallystick.storage.postgres.database import Connection, PostgresDatabase
+
+_SQL = statements("events")
+
+
+class _Known(NamedTuple):
+    """The selections that were read last, and the newest among them."""
+
+    newest_id: int
+    selections: Selections
+
+
+class PostgresEventStore:
+    """``EventStore`` on one PostgreSQL database."""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self._database = database
+        self._known = _Known(-1, Selections(()))
+        self._partitioned_day = -1
+
+    def append(
+        self, events: Sequence[UsageEvent], received_at: int, *, is_history: bool = False
+    ) -> Future[list[EventStatus]]:
+        """Append events in order, once each, and add them to their selections' rollups."""
+        identities = [identity_of(event.source, event.id).hex() for event in events]
+
+        def append(connection: Connection) -> list[EventStatus]:
+            return self._append(connection, events, identities, received_at, is_history=is_history)
+
+        day = received_at // DAY_US
+        if day != self._partitioned_day:
+            self._partitioned_day = day
+            make_partitions(self._database, received_at)
+        return self._database.submit(append)
+
+    def correct(
+        self, corrections: Sequence[Correction], now: int
+    ) -> Future[list[CorrectionStatus]]:
+        """Put corrections in force, in order, and count the usage of their hours again."""
+
+        def correct(connection: Connection) -> list[CorrectionStatus]:
+            with connection.pipeline():
+                connection.execute(_SQL["begin_append"], _LOCKS)
+                newest = connection.execute(_SQL["newest_selection"])
+            selections = self._selections(connection, newest.fetchone())
+            return correct_events(connection, selections, corrections, now)
+
+        return self._database.submit(correct)
+
+    def find(self, source: str, event_id: str) -> StoredEvent | None:
+        """Return the event known under this identity, with its correction."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                _SQL["event_known"], (identity_of(source, event_id).hex(),)
+            ).fetchone()
+        return corrected_event(row) if row else None
+
+    def scan(self, after_seq: int, limit: int) -> list[StoredEvent]:
+        """Return stored events in the order of their ``seq``, as far as none can turn up between
+        them later.
+        """
+        with self._database.read() as connection:
+            upto = complete_upto(connection)
+        with self._database.read() as connection:
+            rows = connection.execute(_SQL["scan_events"], (after_seq, upto, limit))
+            return [stored_event(row) for row in rows]
+
+    def count(self) -> int:
+        """Return how many events are stored."""
+        with self._database.read() as connection:
+            (count,) = connection.execute(_SQL["count_events"]).fetchone() or (0,)
+        return int(count)
+
+    def _append(
+        self,
+        connection: Connection,
+        events: Sequence[UsageEvent],
+        identities: Sequence[str],
+        received_at: int,
+        *,
+        is_history: bool,
+    ) -> list[EventStatus]:
+        with connection.pipeline():
+            connection.execute(_SQL["begin_append"], _LOCKS)
+            taken = connection.execute(_SQL["take_places"], (len(events),))
+            newest = connection.execute(_SQL["newest_selection"])
+        (seqs,) = taken.fetchone() or ([],)
+        selections = self._selections(connection, newest.fetchone())
+        new = _add_identities(connection, events, identities, seqs)
+        if len(new) == len(events):
+            statuses = [EventStatus.ACCEPTED] * len(events)
+        else:
+            statuses = _judged(connection, events, identities, seqs, new)
+        folding = Folding(selections, is_history=is_history)
+        fresh = [(event, seq) for event, seq in zip(events, seqs, strict=True) if seq in new]
+        if fresh:
+            _add_events(connection, fresh, received_at, is_history=is_history)
+            folding.add(*zip(*fresh, strict=True))
+            folding.write(connection)
+        return statuses
+
+    def _selections(self, connection: Connection, newest: tuple[int] | None) -> Selections:
+        """Return the selections in force; none is opened before this transaction ends."""
+        assert newest is not None
+        if newest[0] != self._known.newest_id:
+            self._known = _Known(newest[0], read_selections(connection))
+        return self._known.selections
+
+
+_LOCKS = {"selections": SELECTIONS, "appending": APPENDING}
+
+
+def _add_identities(
+    connection: Connection,
+    events: Sequence[UsageEvent],
+    identities: Sequence[str],
+    seqs: Sequence[int],
+) -> set[int]:
+    """Write the identities that are new; return the places that their events have.
+
+    Waits for appends of other servers that write one of them at this moment.
+    """
+    first: dict[str, tuple[str, int, int]] = {}
+    for event, identity, seq in zip(events, identities, seqs, strict=True):
+        first.setdefault(identity, (identity, seq, event.occurred_at))
+    rows = connection.execute(_SQL["add_identities"], columns(sorted(first.values())))
+    return {seq for (seq,) in rows}
+
+
+def _judged(
+    connection: Connection,
+    events: Sequence[UsageEvent],
+    identities: Sequence[str],
+    seqs: Sequence[int],
+    new: set[int],
+) -> list[EventStatus]:
+    """Return what becomes of each event, where some are known or come twice."""
+    asked = [identity for identity, seq in zip(identities, seqs, strict=True) if seq not in new]
+    known = {
+        row[0].hex: stored_event(row[1:]).event
+        for row in connection.execute(_SQL["events_known"], (asked,))
+    }
+    statuses = []
+    for event, identity, seq in zip(events, identities, seqs, strict=True):
+        if seq in new:
+            known[identity] = event
+            statuses.append(EventStatus.ACCEPTED)
+        elif same_content(known[identity], event):
+            statuses.append(EventStatus.DUPLICATE)
+        else:
+            statuses.append(EventStatus.CONFLICT)
+    return statuses
+
+
+def _add_events(
+    connection: Connection,
+    rows: Sequence[tuple[UsageEvent, int]],
+    received_at: int,
+    *,
+    is_history: bool,
+) -> None:
+    fields = [
+        (
+            seq,
+            event.source,
+            event.id,
+            event.type,
+            event.customer,
+            event.occurred_at,
+            plain(event.value),
+            event.properties,
+        )
+        for event, seq in rows
+    ]
+    connection.execute(_SQL["add_events"], (received_at, is_history, *columns(fields)))

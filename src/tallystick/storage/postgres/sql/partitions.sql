@@ -1,0 +1,28 @@
+-- name: try_alone
+-- One process makes partitions; the others leave it to that one.
+SELECT pg_try_advisory_xact_lock(%s);
+
+-- name: wait_briefly
+-- Readers queue behind who waits to attach: rather try again later.
+SELECT set_config('lock_timeout', '1s', true);
+
+-- name: partitions
+SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'usage_events'::regclass;
+
+-- name: attach_past
+CREATE TABLE usage_events_past PARTITION OF usage_events
+FOR VALUES FROM (MINVALUE) TO ({before_at});
+
+-- name: make_day
+CREATE TABLE {day} (LIKE usage_events INCLUDING ALL);
+
+-- name: move_day
+-- What came for the day before it had a partition.
+WITH early AS (
+    DELETE FROM usage_events_elsewhen WHERE occurred_at >= {from_at} AND occurred_at < {to_at}
+    RETURNING *
+)
+INSERT INTO {day} SELECT * FROM early;
+
+-- name: attach_day
+ALTER TABLE usage_events ATTACH PARTITION {day} FOR VALUES FROM ({from_at}) TO ({to_at});

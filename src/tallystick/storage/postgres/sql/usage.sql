@@ -1,0 +1,19 @@
+-- name: selection_id
+SELECT id FROM selections WHERE definition = %s;
+
+-- name: hour_cells
+SELECT hour_at, dimension, event_count, sum_whole, sum_pico, detail FROM usage_rollups
+WHERE customer = %(customer)s AND selection_id = %(selection_id)s AND is_history = %(is_history)s
+    AND hour_at >= %(from_at)s AND hour_at < %(to_at)s;
+
+-- name: latest_cell_before
+SELECT event_count, sum_whole, sum_pico, detail FROM usage_rollups
+WHERE customer = %(customer)s AND selection_id = %(selection_id)s AND is_history = %(is_history)s
+    AND hour_at < %(to_at)s AND event_count > 0
+ORDER BY hour_at DESC LIMIT 1;
+
+-- name: received_at
+SELECT received_at FROM usage_events WHERE seq = %s AND occurred_at = %s;
+
+-- name: next_customer
+SELECT MIN(customer) FROM usage_rollups WHERE customer > %s;

@@ -1,0 +1,141 @@
+"""Measured usage in PostgreSQL: whole hours from rollups, ragged ends from the events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tallystick.domain.aggregation import EMPTY, Latest, Level, RollupState, fold_points
+from tallystick.domain.levels import is_history_in
+from tallystick.domain.periods import Period, cut_at_hours, hour_of
+from tallystick.ports.event_store import UsageAndHistory, UsageCell
+from tallystick.storage.postgres.rollups import cell_state, hour_points
+from tallystick.storage.postgres.statements import statements
+from tallystick.storage.usage_reading import group_by_group, hour_by_hour, measured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tallystick.domain.aggregation import Point
+    from tallystick.domain.meters import Meter, Selection
+    from tallystick.storage.postgres.database import Connection, PostgresDatabase
+
+_SQL = statements("usage")
+
+
+class PostgresUsageReader:
+    """``UsageReader`` on one PostgreSQL database."""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self._database = database
+
+    def usage(self, meter: Meter, customer: str, period: Period) -> RollupState:
+        """Return the state of all stored events of the meter and customer in the period."""
+        with self._database.read() as connection:
+            return measured(_Reading(connection, meter.selection, customer), meter, period)
+
+    def usage_and_history(self, meter: Meter, customer: str, period: Period) -> UsageAndHistory:
+        """Return the same beside the state of history alone, both from one snapshot."""
+        with self._database.read() as connection:
+            return UsageAndHistory(
+                measured(_Reading(connection, meter.selection, customer), meter, period),
+                measured(_HistoryReading(connection, meter.selection, customer), meter, period),
+            )
+
+    def hours(self, meter: Meter, customer: str, period: Period) -> list[UsageCell]:
+        """Return the same by UTC hour, hours without events left out, oldest first."""
+        with self._database.read() as connection:
+            return hour_by_hour(_Reading(connection, meter.selection, customer), meter, period)
+
+    def breakdown(self, meter: Meter, customer: str, period: Period) -> dict[str, RollupState]:
+        """Return the state of each group of the meter's, by its values as a JSON array."""
+        if meter.breakdown is None:
+            return {}
+        with self._database.read() as connection:
+            return group_by_group(_Reading(connection, meter.breakdown, customer), period)
+
+    def customers(self, prefix: str = "") -> Iterator[str]:
+        """Return every customer that has usage, in order."""
+        last = prefix
+        while True:
+            with self._database.read() as connection:
+                (found,) = connection.execute(_SQL["next_customer"], (last,)).fetchone() or (None,)
+            if found is None or not found.startswith(prefix):
+                return
+            yield found
+            last = found
+
+
+class _Reading:
+    """Reads one selection of one customer, in one snapshot."""
+
+    _is_history = False
+
+    def __init__(self, connection: Connection, selection: Selection, customer: str) -> None:
+        self._connection = connection
+        self._selection = selection
+        row = connection.execute(_SQL["selection_id"], (selection.definition,)).fetchone()
+        self._rows_of: dict[str, Any] = {
+            "customer": customer,
+            "selection_id": row[0] if row else 0,
+            "is_history": self._is_history,
+        }
+
+    def hours(self, period: Period) -> list[tuple[int, str, RollupState]]:
+        """Return hour, dimension and state of what the period has, oldest first."""
+        cut = cut_at_hours(period)
+        found = [row for end in cut.ends for row in self._folded(end)]
+        if cut.whole_hours:
+            found += self._stored(cut.whole_hours)
+        return sorted(found, key=lambda row: row[:2])
+
+    def before(self, at: int) -> RollupState:
+        """Return the state of the last hour with events before the instant, up to it."""
+        hour_at = hour_of(at)
+        if hour_at < at:
+            ragged = self._folded(Period(hour_at, at))
+            if ragged:
+                return ragged[0][2]
+        row = self._connection.execute(
+            _SQL["latest_cell_before"], {**self._rows_of, "to_at": hour_at}
+        ).fetchone()
+        return cell_state(self._selection.fold, row) if row else EMPTY
+
+    def _stored(self, hours: Period) -> list[tuple[int, str, RollupState]]:
+        rows = self._connection.execute(
+            _SQL["hour_cells"],
+            {**self._rows_of, "from_at": hours.start_at, "to_at": hours.end_at},
+        )
+        return [(row[0], row[1], cell_state(self._selection.fold, row[2:])) for row in rows]
+
+    def _folded(self, part: Period) -> list[tuple[int, str, RollupState]]:
+        """Fold the events of a part of one or two hours."""
+        groups = hour_points(
+            self._connection,
+            self._selection,
+            customer=self._rows_of["customer"],
+            from_at=part.start_at,
+            to_at=part.end_at,
+            is_history=self._is_history,
+        )
+        by_hour: dict[tuple[int, str], list[Point]] = {}
+        for dimension, points in groups.items():
+            for point in points:
+                by_hour.setdefault((hour_of(point.at), dimension), []).append(point)
+        fold = self._selection.fold
+        return [(*key, fold_points(points, fold)) for key, points in by_hour.items()]
+
+
+class _HistoryReading(_Reading):
+    """Reads the history of one selection and customer alone."""
+
+    _is_history = True
+
+    def before(self, at: int) -> RollupState:
+        """Return the same of history that counts as history in a period that begins then."""
+        state = super().before(at)
+        latest = state.detail.last if isinstance(state.detail, Level) else state.detail
+        if not isinstance(latest, Latest):
+            return state
+        row = self._connection.execute(_SQL["received_at"], (latest.seq, latest.at)).fetchone()
+        assert row is not None  # the rollup remembers an event that is stored
+        return state if is_history_in(at, row[0]) else EMPTY
