@@ -42,9 +42,16 @@ READERS_MAX = 8
 CACHE_KIB = 32_768
 """Page cache of the writer."""
 
-CHECKPOINT_PAGES = 4_000
-"""Pages of 4 KiB in the write-ahead log before they are copied into the file: a page that several
-commits change is then copied once, and copying them takes milliseconds, not seconds."""
+CHECKPOINT_SECONDS = 1
+"""How long changes gather in the write-ahead log before they are copied into the file: a page that
+many commits change is then copied once."""
+
+CHECKPOINT_PAGES = 1_000
+"""Pages in the log from which on the writer is asked to let it begin anew."""
+
+LOG_BYTES_MAX = 64 * 1024 * 1024
+"""What is kept of a log that grew beyond this, because a long reading held it: it is written anew
+from its start, and writing over what is there is made durable faster than growing."""
 
 STATEMENTS_MAX = 256
 """Prepared statements that a connection keeps."""
@@ -75,6 +82,7 @@ class SqliteDatabase:
             self._writer = self._connected()
         except sqlite3.Error as error:
             raise opening_failed(path, error) from error
+        self._checkpoints = _Checkpoints(path)
         self._thread = threading.Thread(target=self._write_until_closed, name="sqlite-writer")
         self._thread.start()
 
@@ -134,6 +142,7 @@ class SqliteDatabase:
             if self._is_closed:
                 return
             self._is_closed = True
+        self._checkpoints.stop()
         self._work.put(None)
         self._thread.join()
         while not self._idle.empty():
@@ -182,6 +191,7 @@ class SqliteDatabase:
                 submission.future.set_exception(outcome)
             else:
                 submission.future.set_result(outcome)
+        self._checkpoints.committed(self._writer)
 
     def _attempt(self, work: Work[object]) -> object:
         """Run one piece; return its result or its failure, which undoes this piece alone."""
@@ -201,6 +211,55 @@ class SqliteDatabase:
             self._writer.execute("ROLLBACK")
 
 
+class _Checkpoints:
+    """Copies the write-ahead log into the file, in a thread of its own: no commit waits for it.
+
+    The log begins anew when a commit finds all of it copied. While commits follow each other that
+    would never be: so when the thread has copied the bulk, the writer copies what came meanwhile.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._is_due = threading.Event()
+        self._is_rest_left = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._copy_until_stopped, name="sqlite-checkpoints")
+        self._thread.start()
+
+    def committed(self, writer: sqlite3.Connection) -> None:
+        """Take note of a commit; the writer's thread calls it, after it gave the answers."""
+        if self._is_rest_left:
+            self._is_rest_left = False
+            _checkpoint(writer)
+        elif not self._is_due.is_set():
+            self._is_due.set()
+
+    def stop(self) -> None:
+        """Stop the thread; what is not copied yet is when the last connection closes."""
+        self._stopping.set()
+        self._is_due.set()
+        self._thread.join()
+
+    def _copy_until_stopped(self) -> None:
+        connection = connect(self._path)
+        while not self._stopping.wait(CHECKPOINT_SECONDS):
+            self._is_due.wait()
+            self._is_due.clear()
+            if _checkpoint(connection) > CHECKPOINT_PAGES:
+                _checkpoint(connection)
+                self._is_rest_left = True
+        connection.close()
+
+
+def _checkpoint(connection: sqlite3.Connection) -> int:
+    """Copy what can be copied without waiting for anybody; return the log's length in pages."""
+    try:
+        _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    except sqlite3.Error:  # the disk is full, say: commits go on while the log has room
+        return 0
+    return int(pages)
+
+
 def connect(path: Path, *, read_only: bool = False) -> StoreConnection:
     """Open the file as every part of Tallystick does: WAL, durable and explicit transactions."""
     connection = sqlite3.connect(
@@ -214,12 +273,14 @@ def connect(path: Path, *, read_only: bool = False) -> StoreConnection:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA wal_autocheckpoint=0")
+    connection.execute(f"PRAGMA journal_size_limit={LOG_BYTES_MAX}")
     if read_only:
         connection.execute("PRAGMA query_only=ON")
     else:
         connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         connection.execute("PRAGMA secure_delete=OFF")  # zeroing what is replaced costs a fifth
-        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+        connection.execute("PRAGMA temp_store=MEMORY")  # what undoes a savepoint is no file
     return connection
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _ROW = re.compile(r"VALUES (\([?, ]+\))")
-_ROWS = (256, 32, 4, 1)  # few sizes, so that their statements stay prepared
+_ROWS = (256, 128, 64, 32, 16, 8, 4, 2, 1)  # few sizes, so that their statements stay prepared
 
 
 def statements(topic: str) -> dict[str, str]:
