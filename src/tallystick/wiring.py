@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
+from tallystick.billing.archive_holds import ArchiveHolds
 from tallystick.billing.billing_periods import BillingPeriods
 from tallystick.billing.dead_letters import DeadLetters
 from tallystick.billing.inbox import InboxWorker
@@ -15,7 +16,9 @@ from tallystick.billing.stripe_mirror import StripeMirror
 from tallystick.billing.synchronizing import Synchronizer
 from tallystick.billing.usage_routes import UsageRouter
 from tallystick.config import PREFIX, ConfigError, Settings
+from tallystick.domain.instants import DAY_US
 from tallystick.domain.reports import ReportWay
+from tallystick.pipeline.archive import Archiver
 from tallystick.pipeline.breaker import Breaker
 from tallystick.pipeline.confirm import Confirmer
 from tallystick.pipeline.corrections import Corrections
@@ -219,6 +222,21 @@ class Tallystick:
     def rejections(self) -> Rejections:
         """What joins Stripe's error reports with ours."""
         return Rejections(self.meter_errors, self.confirmations, self.clock)
+
+    @property
+    def archiver(self) -> Archiver:
+        """What moves days of events between the database and the archive; one serves one run."""
+        holds = ArchiveHolds(
+            self.archive_ledger,
+            self.book,
+            self.usage,
+            self.catalog,
+            self.record_prices,
+            self.customers,
+            self._now_of,
+        )
+        retention_us = self.settings.retention_days * DAY_US
+        return Archiver(self.archive_ledger, self.archive, holds, self.clock, retention_us)
 
     @property
     def dead_letters(self) -> DeadLetters:

@@ -10,6 +10,7 @@ import sys
 import typer
 
 from tallystick.cli import (
+    archive,
     backups,
     catalog,
     correcting,
@@ -60,6 +61,7 @@ app.command()(catalog.schema)
 app.command(name="import")(importing.import_)
 app.command()(backups.backup)
 app.command()(backups.restore)
+app.add_typer(archive.app, name="archive")
 app.add_typer(correcting.app, name="events")
 app.command()(reading.usage)
 app.command()(reading.preview)
@@ -100,7 +102,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("tallystick"):
             raise
-        _fail("not_installed", f"{error.name} is missing: pip install 'tallystick[server]'", 2)
+        extra = "parquet" if error.name == "pyarrow" else "server"
+        _fail("not_installed", f"{error.name} is missing: pip install 'tallystick[{extra}]'", 2)
     except (ValueError, OSError, RuntimeError, Exception) as error:
         code, exit_code = _judged(error)
         if exit_code is None:

@@ -69,13 +69,13 @@ class WrongAccount(PortError):
     code = "wrong_account"
 
 
-class ArchiveDamaged(PortError):
+class ArchiveDamaged(StoreUnusable):
     """A file of the archive is missing, or is not what was written; the message names it."""
 
     code = "archive_damaged"
 
 
-class ArchiveUnavailable(PortError):
+class ArchiveUnavailable(StoreUnavailable):
     """The archive could not be written now; nothing changed, and it may succeed later."""
 
     code = "archive_unavailable"
