@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from tallystick.api.authentication import KeyCheck
 from tallystick.api.dead_letters import DeadLetterEndpoints
-from tallystick.api.events import EventsEndpoint, EventsFirst
+from tallystick.api.events import HISTORY_PATH, EventsEndpoint, EventsFirst
 from tallystick.api.openapi import openapi_document
 from tallystick.api.problems import Problem, problem_of
 from tallystick.api.rating import RatingEndpoints
@@ -69,6 +69,7 @@ def create_app(product: Product) -> ASGIApp:
 def _routed(endpoints: _Endpoints, rating: RatingEndpoints, webhooks: WebhookEndpoint) -> Starlette:
     return Starlette(
         routes=[
+            Route(HISTORY_PATH, endpoints.history, methods=["POST"]),
             Route("/v1/customers/{customer:path}/usage", endpoints.get_usage, methods=["GET"]),
             Route("/v1/rate", rating.post_rate, methods=["POST"]),
             Route("/v1/whatif", rating.post_what_if, methods=["POST"]),
@@ -90,6 +91,7 @@ class _Endpoints:
     def __init__(self, product: Product) -> None:
         self._product = product
         self.keys = KeyCheck(product.installation, product.clock)
+        self.history = EventsEndpoint(product.ingest, self.keys, is_history=True)
         self.dead_letters = DeadLetterEndpoints(product, self.authenticate)
         self._openapi = _encoder.encode(openapi_document())
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tallystick.pipeline.ingest import Ingest
 
 EVENTS_PATH = "/v1/events"
+HISTORY_PATH = "/v1/events/history"
+"""A path of its own: a parameter that is misspelt would let history be billed."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -54,10 +56,10 @@ class EventsFirst:
 class EventsEndpoint:
     """Answers a request with events after they are durable."""
 
-    def __init__(self, ingest: Ingest, keys: KeyCheck) -> None:
+    def __init__(self, ingest: Ingest, keys: KeyCheck, *, is_history: bool = False) -> None:
         self._ingest = ingest
         self._keys = keys
-        self._appends = GroupAppend(ingest)
+        self._appends = GroupAppend(ingest, is_history=is_history)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

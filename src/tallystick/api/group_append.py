@@ -37,8 +37,9 @@ class _Waiting(NamedTuple):
 class GroupAppend:
     """Gathers appends. Belongs to one event loop."""
 
-    def __init__(self, ingest: Ingest) -> None:
+    def __init__(self, ingest: Ingest, *, is_history: bool = False) -> None:
         self._ingest = ingest
+        self._is_history = is_history
         self._waiting: list[_Waiting] = []
         self._waiting_events = 0
         self._under_way = 0
@@ -60,7 +61,9 @@ class GroupAppend:
         try:
             return await waiting.answer
         except UsageOverflow:  # of this request or of one that shared its append
-            return await anyio.to_thread.run_sync(self._ingest.append_singly, events)
+            return await anyio.to_thread.run_sync(
+                lambda: self._ingest.append_singly(events, is_history=self._is_history)
+            )
 
     def _start(self) -> None:
         while self._waiting and self._under_way < UNDER_WAY_MAX:
@@ -78,7 +81,7 @@ class GroupAppend:
         self._waiting_events -= len(events)
         loop = asyncio.get_running_loop()
         try:
-            future = self._ingest.append(events)
+            future = self._ingest.append(events, is_history=self._is_history)
         except StoreBusy as error:
             for waiting in group:
                 _settle(waiting, error)

@@ -38,7 +38,22 @@ def openapi_document() -> dict[str, Any]:
         },
         "security": [{"key": []}],
         "paths": {
-            "/v1/events": {"post": _post_events()},
+            "/v1/events": {
+                "post": _post_events(
+                    "postEvents",
+                    "Send usage events; each gets a result of its own",
+                    "Answered after the events are durable. Sending them again is safe: an event "
+                    "is known by its source and id for ever. The body may be gzip.",
+                )
+            },
+            "/v1/events/history": {
+                "post": _post_events(
+                    "postHistory",
+                    "Send events that count as usage and that Stripe is never told of",
+                    "As POST /v1/events, for usage that was billed already. An event that was "
+                    "sent here is history for ever; sent there, it is a duplicate.",
+                )
+            },
             "/v1/customers/{customer}/usage": {"get": _get_usage()},
             "/v1/rate": {"post": _post_rate()},
             "/v1/whatif": {"post": _post_what_if()},
@@ -54,14 +69,13 @@ def openapi_document() -> dict[str, Any]:
     }
 
 
-def _post_events() -> dict[str, Any]:
+def _post_events(operation_id: str, summary: str, description: str) -> dict[str, Any]:
     event = {"$ref": "#/components/schemas/UsageEvent"}
     cloud_event = {"$ref": "#/components/schemas/CloudEvent"}
     return {
-        "operationId": "postEvents",
-        "summary": "Send usage events; each gets a result of its own",
-        "description": "Answered after the events are durable. Sending them again is safe: an "
-        "event is known by its source and id for ever. The body may be gzip.",
+        "operationId": operation_id,
+        "summary": summary,
+        "description": description,
         "parameters": [
             {
                 "name": "Content-Encoding",
