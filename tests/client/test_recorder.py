@@ -18,6 +18,7 @@ import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
@@ -181,6 +182,19 @@ def test_a_full_disk_refuses_the_event_and_keeps_what_was_taken(
     assert sorted(installation.stored()) == sorted(ids)
 
 
+def test_what_was_sent_leaves_the_disk(
+    installation: Installation,
+) -> None:
+    """Without that, a disk that was full once would stay full for good."""
+    with installation.serve() as server, installation.client(server.url) as client:
+        client.record("http_request", customer="acme")
+        assert client.flush(20)
+        give_up_at = time.monotonic() + 20
+        while list(installation.spool.iterdir()) and time.monotonic() < give_up_at:
+            time.sleep(0.05)
+        assert list(installation.spool.iterdir()) == []
+
+
 def record_in_child(url: str, key: str, spool: str, number: int) -> None:
     with tallystick.Client(url, key, spool=spool, source=f"process-{number}") as client:
         for each in range(100):
@@ -271,12 +285,18 @@ def test_it_is_used_from_a_coroutine(installation: Installation) -> None:
         ({"value": None}, TypeError),
         ({"value": "many"}, ValueError),
         ({"value": "NaN"}, ValueError),
+        ({"value": True}, TypeError),
+        ({"value": 10**15}, ValueError),
+        ({"value": "1e999999999"}, ValueError),
+        ({"value": "0." + "1" * 13}, ValueError),
         ({"customer": ""}, ValueError),
         ({"customer": "c" * 256}, ValueError),
         ({"id": ""}, ValueError),
         ({"time": datetime(2015, 5, 18)}, ValueError),  # noqa: DTZ001 - the missing offset is tested
         ({"properties": {"x": float("nan")}}, ValueError),
-        ({"properties": {"x": "y" * 70_000}}, ValueError),
+        ({"properties": {"x": "y" * 17_000}}, ValueError),
+        ({"customer": "two\nlines"}, ValueError),
+        ({"customer": "\ud800"}, ValueError),
     ],
 )
 def test_what_cannot_be_recorded_is_refused_at_once(
@@ -319,15 +339,32 @@ def test_a_line_that_was_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
 
 
 def test_ids_sort_by_time_and_never_repeat() -> None:
-    ids = [uuid7(milliseconds) for milliseconds in range(1_000_000, 1_001_000)]
+    ids = [uuid7(step) for step in range(1_000_000, 1_001_000)]
     assert ids == sorted(ids)
     assert len({uuid7(1) for _ in range(10_000)}) == 10_000
     for text in ids[:50]:
         assert uuid.UUID(text).version == 7
         assert uuid.UUID(text).variant == uuid.RFC_4122
     moments = Moments()
-    _, at = moments.next()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", at)
+    made = [moments.next() for _ in range(10_000)]
+    assert [event_id for event_id, _ in made] == sorted({event_id for event_id, _ in made})
+    for event_id, at in made[:50]:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", at)
+        embedded_ms = uuid.UUID(event_id).int >> 80
+        assert abs(embedded_ms - datetime.fromisoformat(at).timestamp() * 1000) <= 1
+
+
+def test_a_clock_that_is_set_back_makes_no_id_twice_and_none_out_of_order() -> None:
+    second = 1_000_000_000
+    clock = [10 * second, 10 * second, 3 * second, 3 * second, 9 * second, 11 * second]
+    moments = Moments()
+    with mock.patch.object(time, "time_ns", side_effect=clock):
+        made = [moments.next() for _ in clock]
+    ids = [event_id for event_id, _ in made]
+    assert ids == sorted(set(ids))
+    seconds = [int(at[17:19]) for _, at in made]
+    assert seconds == [10, 10, 3, 3, 9, 11]  # an event's time is what the clock says
+    assert uuid.UUID(ids[-1]).int >> 80 == 11_000
 
 
 def test_the_limits_of_this_process_are_its_own() -> None:

@@ -84,8 +84,14 @@ class ServerConnection:
         status, answer = self._request("POST", "/v1/events", body)
         if status != 200:
             raise ServerRefused(f"{self.url}: {_detail(answer)}")
+        counts = [answer.get("accepted"), answer.get("duplicates")]
         results = answer.get("results")
-        if not isinstance(results, list) or len(results) != len(events):
+        if (
+            not all(isinstance(count, int) for count in counts)
+            or not isinstance(results, list)
+            or len(results) != len(events)
+            or not all(isinstance(result, dict) and "status" in result for result in results)
+        ):
             raise ServerRefused(f"{self.url} did not answer with a result for each event")
         return EventAnswer(answer["accepted"], answer["duplicates"], results)
 

@@ -165,7 +165,7 @@ class Sender:
     def _post(self, events: list[bytes]) -> tuple[int, int, list[Mapping[str, object]]]:
         answer = self._connection.post_events(events)
         rejected = [
-            _rejection(result["code"], result["detail"], line)
+            _rejection(result.get("code"), result.get("detail"), line)
             for line, result in zip(events, answer.results, strict=True)
             if result["status"] in ("invalid", "conflict")
         ]
