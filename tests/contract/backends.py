@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Protocol
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tallystick.config import Settings
 from tallystick.domain.catalog import Catalog
@@ -33,6 +35,12 @@ class Backend(Protocol):
     def close(self) -> None:
         """Be done with it."""
 
+    def log_rows(self) -> list[tuple[Any, ...]]:
+        """Return the rows of the log that are in the database, in order."""
+
+    def spoil_rollup(self, customer: str, day_at: int) -> None:
+        """Count one event too many in one of the customer's rollups of the day."""
+
 
 class SqliteBackend:
     """A SQLite file."""
@@ -43,8 +51,11 @@ class SqliteBackend:
         self.product = self._opened()
 
     def _opened(self) -> Tallystick:
-        path = self._folder / f"life{self._lives}.db"
-        return Tallystick(Settings(database_url=f"sqlite:///{path}"), FakeClock(NOW))
+        path = self._path
+        settings = Settings(
+            database_url=f"sqlite:///{path}", archive_folder=str(self._folder / "archive")
+        )
+        return Tallystick(settings, FakeClock(NOW))
 
     def reopen(self) -> None:
         """Close the file and open it again."""
@@ -65,6 +76,25 @@ class SqliteBackend:
     def close(self) -> None:
         """Close the file."""
         self.product.close()
+
+    def log_rows(self) -> list[tuple[Any, ...]]:
+        """Return the rows of the log."""
+        with closing(sqlite3.connect(self._path)) as connection:
+            return connection.execute("SELECT * FROM usage_events ORDER BY seq").fetchall()
+
+    def spoil_rollup(self, customer: str, day_at: int) -> None:
+        """Alter a row behind the product's back."""
+        with closing(sqlite3.connect(self._path)) as connection, connection:
+            changed = connection.execute(
+                "UPDATE usage_rollups SET event_count = event_count + 1"
+                " WHERE hour_at = ? AND customer = ? AND last_seq > 0",
+                (day_at, customer),
+            ).rowcount
+        assert changed == 1
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / f"life{self._lives}.db"
 
 
 BACKENDS = {"sqlite": SqliteBackend}

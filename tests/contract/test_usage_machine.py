@@ -28,7 +28,7 @@ from tallystick.storage.sqlite import identities, rollups
 from tests.contract.backends import BACKENDS, NOW, Backend, put_in_force
 from tests.contract.plain_recount import Counted, recount
 
-START = NOW - 6 * HOUR_US
+START = NOW - 10 * HOUR_US  # so that a day ends in the middle
 CUSTOMERS = ("acme", "bolt")
 METERS = [
     Meter(

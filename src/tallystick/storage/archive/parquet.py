@@ -208,7 +208,7 @@ class _File:
 
     def __init__(self, path: Path, name: str) -> None:
         self.name = name
-        self.parquet = pyarrow.parquet.ParquetFile(path, memory_map=False)
+        self.parquet = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
         metadata = self.parquet.metadata
         column = _SCHEMA.get_field_index("customer")
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
