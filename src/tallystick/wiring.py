@@ -24,10 +24,12 @@ from tallystick.pipeline.confirm import Confirmer
 from tallystick.pipeline.corrections import Corrections
 from tallystick.pipeline.deliver import Deliverer
 from tallystick.pipeline.ingest import Ingest
+from tallystick.pipeline.lateness import LatenessTally
 from tallystick.pipeline.rejections import Rejections
 from tallystick.pipeline.report import Reporter
 from tallystick.pipeline.resolve import Resolver
 from tallystick.ports.clock import Clock, SystemClock
+from tallystick.storage.sqlite.api_keys import SqliteApiKeys
 from tallystick.storage.sqlite.archive_ledger import SqliteArchiveLedger
 from tallystick.storage.sqlite.backup import Copied, back_up, restore
 from tallystick.storage.sqlite.catalog import SqliteCatalogStore
@@ -37,6 +39,7 @@ from tallystick.storage.sqlite.database import SqliteDatabase
 from tallystick.storage.sqlite.events import SqliteEventStore
 from tallystick.storage.sqlite.inbox import SqliteInbox, SqliteInboxReader, SqliteMeterErrors
 from tallystick.storage.sqlite.installation import SqliteInstallation
+from tallystick.storage.sqlite.lateness import SqliteLatenessBook
 from tallystick.storage.sqlite.migrations import migrate
 from tallystick.storage.sqlite.mirror import SqliteMirror
 from tallystick.storage.sqlite.outbox import SqliteOutbox, SqliteReportBook
@@ -62,6 +65,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tallystick.domain.subscriptions import CustomerLink
+    from tallystick.ports.api_keys import ApiKeys
     from tallystick.ports.archive import Archive, ArchiveLedger
     from tallystick.ports.counted_events import CountedEvents
     from tallystick.ports.directory import (
@@ -72,6 +76,7 @@ if TYPE_CHECKING:
     )
     from tallystick.ports.event_store import EventStore, UsageReader
     from tallystick.ports.inbox import Inbox, InboxReader, MeterErrors
+    from tallystick.ports.lateness import LatenessBook
     from tallystick.ports.mirror import Mirror, SyncLedger
     from tallystick.ports.outbox import Confirmations, Outbox, ReportBook, StuckReports
     from tallystick.ports.stripe import UsageSink
@@ -122,6 +127,9 @@ class Tallystick:
         self.archive_ledger: ArchiveLedger = SqliteArchiveLedger(self._database)
         self.snapshots: SnapshotReader = SqliteSnapshotReader(self._database)
         self.installation: Installation = SqliteInstallation(self._database, self.clock.now())
+        self.api_keys: ApiKeys = SqliteApiKeys(self._database)
+        self.lateness: LatenessBook = SqliteLatenessBook(self._database)
+        self.lateness_tally = LatenessTally(self.lateness, self.catalog)
         self.corrections = Corrections(self.events, self.catalog, self.clock)
         self.ingest = Ingest(self.events, self.catalog, self.customers, self.clock)
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from tallystick.billing.catalog_file import read_catalog
 from tallystick.cli.local_servers import LocalServer
 from tallystick.config import Settings
-from tallystick.domain.api_keys import digest_of, new_key
 from tallystick.wiring import Tallystick
 from tests.bench.load import Target
+from tests.fixtures.keys import key_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,6 @@ def measured_server(folder: Path) -> Iterator[MeasuredServer]:
     """Start a server on the folder's database, which is made if there is none."""
     database = folder / "bench.db"
     url = f"sqlite:///{database}"
-    key = new_key()
     with Tallystick(Settings(database_url=url)) as product:
         if not product.catalog.meters().by_key:
             declared = read_catalog(EXAMPLE)
@@ -87,7 +86,7 @@ def measured_server(folder: Path) -> Iterator[MeasuredServer]:
                 {price.key: f"price_{price.key}" for price in declared.prices},
                 product.clock.now(),
             )
-        product.installation.add_key("bench", digest_of(key), product.clock.now())
+        key = key_for(product, "bench")
     environment = {"TALLYSTICK_DATABASE_URL": url, "TALLYSTICK_STRIPE_API_KEY": ""}
     with LocalServer("bench", ["serve", "--port", "0"], environment, folder) as server:
         yield MeasuredServer(Target(server.url, key), server.pid, database)

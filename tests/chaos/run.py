@@ -17,7 +17,6 @@ from tallystick.cli.local_servers import LocalServer
 from tallystick.client.connection import ServerConnection, ServerUnreachable
 from tallystick.config import Settings
 from tallystick.domain.aggregation import quantity_of
-from tallystick.domain.api_keys import digest_of, new_key
 from tallystick.domain.instants import MINUTE_US, SECOND_US, format_instant
 from tallystick.domain.quantity import add_all
 from tallystick.oversight.invariants import check_store, check_stripe
@@ -25,6 +24,7 @@ from tallystick.ports.clock import SystemClock
 from tallystick.ports.errors import PortError
 from tallystick.wiring import Tallystick
 from tests.fixtures.billed_customers import EVENT_TYPE, METER, BilledCustomers
+from tests.fixtures.keys import key_for
 from tests.fixtures.stripe_account import environment_of
 
 if TYPE_CHECKING:
@@ -110,14 +110,13 @@ class Chaos:
         return self.tally
 
     def _prepare(self) -> str:
-        key, clock = new_key(), SystemClock()
+        clock = SystemClock()
         with Tallystick(self._settings, clock) as product:
             self._customers = BilledCustomers(
                 product, self._settings, clock, on_test_clock=False, more=MORE_CUSTOMERS
             )
             self._began_at = clock.now()
-            product.installation.add_key("chaos", digest_of(key), clock.now())
-        return key
+            return key_for(product, "chaos")
 
     def _run_and_kill(self, key: str, seconds: float, kills: int) -> None:
         port = _free_port()

@@ -23,11 +23,11 @@ from tallystick.billing.catalog_file import read_catalog
 from tallystick.cli.local_servers import LocalServer
 from tallystick.client.connection import ServerConnection, ServerUnreachable
 from tallystick.config import Settings
-from tallystick.domain.api_keys import digest_of, new_key
 from tallystick.domain.instants import format_instant, parse_instant
 from tallystick.domain.periods import Period
 from tallystick.oversight.invariants import check_store
 from tallystick.wiring import Tallystick
+from tests.fixtures.keys import key_for
 from tests.fixtures.paths import CATALOG_FILE
 
 CLIENTS = 4
@@ -45,7 +45,6 @@ class Chaos:
         self._folder = folder
         self._random = Random(seed)
         self._settings = Settings(database_url=f"sqlite:///{folder / 'chaos.db'}")
-        self._key = new_key()
         self._sent = [0] * CLIENTS
         self._lines: dict[str, bytes] = {}
         self.acknowledged: set[str] = set()
@@ -54,7 +53,7 @@ class Chaos:
             meter_ids = {meter.key: f"mtr_{meter.key}" for meter in catalog.meters}
             price_ids = {price.key: f"price_{price.key}" for price in catalog.prices}
             product.catalog.keep(catalog, meter_ids, price_ids, product.clock.now())
-            product.installation.add_key("chaos", digest_of(self._key), product.clock.now())
+            self._key = key_for(product, "chaos")
 
     def run(self, kills: int) -> list[str]:
         """Kill so many times; return everything that is not as it must be."""

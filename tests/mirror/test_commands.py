@@ -79,7 +79,7 @@ def test_usage_of_unlinked_customers_is_listed_until_they_are_linked(
     with Tallystick(settings) as product:
         for customer in ("ada", "bob"):
             at = to_datetime(from_seconds(JANUARY))
-            draft = EventDraft(f"e-{customer}", "http_request", customer, at)
+            draft = EventDraft("http_request", customer, at, f"e-{customer}")
             assert product.ingest.take([draft])[0].code is None
     shown = answer_of("customers", "unlinked", environment=environment)
     assert shown["unlinked"][0] == {

@@ -54,7 +54,7 @@ def count_as_measured(product: Tallystick, customer: str, number: int) -> None:
     from tallystick.pipeline.event_draft import EventDraft
 
     at = to_datetime(MAY.start_at + HOUR_US)
-    drafts = [EventDraft(f"e{n}", "http_request", customer, at) for n in range(number)]
+    drafts = [EventDraft("http_request", customer, at, f"e{n}") for n in range(number)]
     assert not any(result.code for result in product.ingest.take(drafts))
 
 

@@ -43,7 +43,7 @@ def invoice(product: Tallystick) -> Invoice:
     )
     at = to_datetime(parse_instant("2015-05-18"))
     drafts = [
-        EventDraft(f"e{number}", "http_request", "acme", at, value=Decimal(1_000_000))
+        EventDraft("http_request", "acme", at, f"e{number}", value=Decimal(1_000_000))
         for number in range(120)
     ]
     assert len(product.ingest.take(drafts)) == 120

@@ -59,7 +59,7 @@ class Team:
         self.product.billing_periods().items(link, START)
 
     def use(self, id_: str, at: int, value: int | str = 1) -> None:
-        draft = EventDraft(id_, "http_request", "acme", to_datetime(at), value=Decimal(value))
+        draft = EventDraft("http_request", "acme", to_datetime(at), id_, value=Decimal(value))
         (result,) = self.product.ingest.take([draft])
         assert result.code is None
 
@@ -262,7 +262,7 @@ def test_a_customer_that_is_gone_at_stripe_does_not_hold_up_the_others(team: Tea
     product = team.product
     strange = CustomerLink("a_stranger", "cus_deleted", "clock_deleted")
     product.customers.link([strange], product.clock.now())
-    draft = EventDraft("s", "http_request", "a_stranger", to_datetime(START + HOUR_US))
+    draft = EventDraft("http_request", "a_stranger", to_datetime(START + HOUR_US), "s")
     (result,) = product.ingest.take([draft])
     assert result.code is None
     team.link()

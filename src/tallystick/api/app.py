@@ -13,12 +13,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tallystick.api.authentication import KeyCheck
+from tallystick.api.corrections import CorrectionEndpoints
 from tallystick.api.dead_letters import DeadLetterEndpoints
 from tallystick.api.events import HISTORY_PATH, EventsEndpoint, EventsFirst
+from tallystick.api.keys import KeyEndpoints
+from tallystick.api.lateness import LatenessEndpoint
 from tallystick.api.openapi import openapi_document
 from tallystick.api.problems import Problem, problem_of
 from tallystick.api.rating import RatingEndpoints
 from tallystick.api.webhooks import WebhookEndpoint, WebhookProduct
+from tallystick.domain.api_keys import Scope
 from tallystick.domain.instants import parse_instant
 from tallystick.domain.periods import Period
 from tallystick.domain.usage_windows import WindowSize
@@ -31,10 +35,14 @@ if TYPE_CHECKING:
 
     from tallystick.billing.dead_letters import DeadLetters
     from tallystick.domain.meters import Meter
+    from tallystick.pipeline.corrections import Corrections
     from tallystick.pipeline.ingest import Ingest
+    from tallystick.pipeline.lateness import LatenessTally
+    from tallystick.ports.api_keys import ApiKeys
     from tallystick.ports.clock import Clock
     from tallystick.ports.directory import CatalogStore, CustomerDirectory, Installation
     from tallystick.ports.event_store import UsageReader
+    from tallystick.ports.lateness import LatenessBook
     from tallystick.ports.outbox import Outbox, StuckReports
 
 _encoder = msgspec.json.Encoder()
@@ -50,6 +58,10 @@ class Product(WebhookProduct, Protocol):
     installation: Installation
     outbox: Outbox
     stuck_reports: StuckReports
+    api_keys: ApiKeys
+    corrections: Corrections
+    lateness: LatenessBook
+    lateness_tally: LatenessTally
     clock: Clock
 
     @property
@@ -62,19 +74,23 @@ def create_app(product: Product) -> ASGIApp:
     """Return the API over a product."""
     endpoints = _Endpoints(product)
     events = EventsEndpoint(product.ingest, endpoints.keys)
-    rating = RatingEndpoints(product, endpoints.authenticate)
-    return EventsFirst(events, _routed(endpoints, rating, WebhookEndpoint(product)))
+    return EventsFirst(events, _routed(product, endpoints))
 
 
-def _routed(endpoints: _Endpoints, rating: RatingEndpoints, webhooks: WebhookEndpoint) -> Starlette:
+def _routed(product: Product, endpoints: _Endpoints) -> Starlette:
+    authorize = endpoints.keys.authorize
+    rating = RatingEndpoints(product, authorize)
     return Starlette(
         routes=[
             Route(HISTORY_PATH, endpoints.history, methods=["POST"]),
+            *CorrectionEndpoints(product, authorize).routes(),
             Route("/v1/customers/{customer:path}/usage", endpoints.get_usage, methods=["GET"]),
+            *LatenessEndpoint(product, authorize, endpoints.meters).routes(),
             Route("/v1/rate", rating.post_rate, methods=["POST"]),
             Route("/v1/whatif", rating.post_what_if, methods=["POST"]),
-            *endpoints.dead_letters.routes(),
-            Route("/webhooks/stripe", webhooks.post, methods=["POST"]),
+            *DeadLetterEndpoints(product, authorize).routes(),
+            *KeyEndpoints(product, authorize).routes(),
+            Route("/webhooks/stripe", WebhookEndpoint(product).post, methods=["POST"]),
             Route("/openapi.json", endpoints.get_openapi, methods=["GET"]),
             Route("/healthz", endpoints.get_health, methods=["GET"]),
         ],
@@ -90,15 +106,14 @@ def _routed(endpoints: _Endpoints, rating: RatingEndpoints, webhooks: WebhookEnd
 class _Endpoints:
     def __init__(self, product: Product) -> None:
         self._product = product
-        self.keys = KeyCheck(product.installation, product.clock)
+        self.keys = KeyCheck(product.api_keys, product.clock)
         self.history = EventsEndpoint(product.ingest, self.keys, is_history=True)
-        self.dead_letters = DeadLetterEndpoints(product, self.authenticate)
         self._openapi = _encoder.encode(openapi_document())
 
     async def get_usage(self, request: Request) -> Response:
-        self.authenticate(request)
+        self.keys.authorize(request, Scope.READ)
         query = request.query_params
-        meters = self._meters(query.get("meter"))
+        meters = self.meters(query.get("meter"))
         period = self._period(query.get("from"), query.get("to"))
         size = _window(query.get("window"))
         try:
@@ -118,15 +133,12 @@ class _Endpoints:
         version = await anyio.to_thread.run_sync(self._product.installation.schema_version)
         return _json({"status": "ok", "schema_version": version})
 
-    def authenticate(self, request: Request) -> None:
-        """Refuse a request without a key that may be used.
+    def meters(self, key: str | None) -> list[Meter]:
+        """Return the meter of that key, or all of them where none is named.
 
         Raises:
-            Problem: 401.
+            Problem: 400.
         """
-        self.keys.check(request.headers.get("authorization", ""))
-
-    def _meters(self, key: str | None) -> list[Meter]:
         known = self._product.catalog.meters().by_key
         if not key:
             return list(known.values())

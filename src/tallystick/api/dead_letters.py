@@ -9,9 +9,11 @@ import msgspec
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tallystick.api.authentication import Authorize, needs
 from tallystick.api.bodies import read_body
 from tallystick.api.problems import Problem
 from tallystick.billing.dead_letters import BULK_MAX, Remedied
+from tallystick.domain.api_keys import Scope
 from tallystick.domain.reports import STUCK, ReportState
 from tallystick.oversight.dead_letter_view import letter_view
 from tallystick.oversight.outbox_view import depth_view
@@ -83,11 +85,11 @@ class SettleRequest(Chosen, rename={"state_to": "as"}):
 
 
 class DeadLetterEndpoints:
-    """The endpoints; ``authenticate`` refuses whoever may not."""
+    """The endpoints; ``authorize`` refuses whoever may not."""
 
-    def __init__(self, product: Product, authenticate: Callable[[Request], None]) -> None:
+    def __init__(self, product: Product, authorize: Authorize) -> None:
         self._product = product
-        self._authenticate = authenticate
+        self._authorize = authorize
 
     def routes(self) -> list[Route]:
         """Return the routes of all of them."""
@@ -101,13 +103,13 @@ class DeadLetterEndpoints:
 
     async def get_outbox(self, request: Request) -> Response:
         """Answer how much waits for Stripe."""
-        self._authenticate(request)
+        self._authorize(request, Scope.READ)
         now = self._product.clock.now()
         return _json(await anyio.to_thread.run_sync(depth_view, self._product.outbox, now))
 
     async def get_list(self, request: Request) -> Response:
         """Answer stuck reports in the order of their ids."""
-        self._authenticate(request)
+        self._authorize(request, Scope.READ)
         query = request.query_params
         state = query.get("state")
         if state is not None and state not in STUCK:
@@ -132,7 +134,7 @@ class DeadLetterEndpoints:
 
     async def get_one(self, request: Request) -> Response:
         """Answer one report with what was decided about it."""
-        self._authenticate(request)
+        self._authorize(request, Scope.READ)
         report_id = request.path_params["id"]
         if report_id > ID_MAX:
             raise _missing(report_id)
@@ -143,7 +145,7 @@ class DeadLetterEndpoints:
 
     async def post_retry(self, request: Request) -> Response:
         """Drive reports again."""
-        self._authenticate(request)
+        self._authorize(request, Scope.OPERATE)
         asked = _read(await read_body(request), RetryRequest)
 
         def retry() -> list[Remedied]:
@@ -155,7 +157,7 @@ class DeadLetterEndpoints:
 
     async def post_settle(self, request: Request) -> Response:
         """End reports."""
-        self._authenticate(request)
+        self._authorize(request, Scope.OPERATE)
         asked = _read(await read_body(request), SettleRequest)
 
         def settle() -> list[Remedied]:
@@ -220,10 +222,11 @@ def _get(
     parameters: list[dict[str, Any]],
     responses: Callable[[str, tuple[int, ...]], dict[str, Any]],
 ) -> dict[str, Any]:
-    problems = (400, 401, 404, 503) if parameters else (401, 503)
+    problems = (400, 401, 403, 404, 503) if parameters else (401, 403, 503)
     return {
         "operationId": operation,
         "summary": summary,
+        **needs(Scope.READ),
         "parameters": parameters,
         "responses": responses("Answer", problems),
     }
@@ -239,11 +242,12 @@ def _post(
     return {
         "operationId": operation,
         "summary": summary,
+        **needs(Scope.OPERATE),
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": shapes[body.__name__]}},
         },
-        "responses": responses("Answer", (400, 401, 413, 415, 503)),
+        "responses": responses("Answer", (400, 401, 403, 413, 415, 503)),
     }
 
 

@@ -11,12 +11,14 @@ from tallystick.api.bodies import read_sent_body
 from tallystick.api.event_bodies import parse_events
 from tallystick.api.group_append import GroupAppend
 from tallystick.api.problems import Problem, problem_of
+from tallystick.domain.api_keys import Scope
 from tallystick.domain.events import EventStatus
 from tallystick.pipeline.ingest import results
 from tallystick.ports.errors import PortError
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Send
+    from starlette.types import Scope as AsgiScope
 
     from tallystick.api.authentication import KeyCheck
     from tallystick.pipeline.ingest import Ingest
@@ -37,7 +39,7 @@ class EventsFirst:
         self._events = events
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http" and scope["path"] == EVENTS_PATH and scope["method"] == "POST":
             await self._events(scope, receive, send)
@@ -61,7 +63,7 @@ class EventsEndpoint:
         self._keys = keys
         self._appends = GroupAppend(ingest, is_history=is_history)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
             answer = await self._answer(dict(scope["headers"]), receive)
@@ -80,10 +82,11 @@ class EventsEndpoint:
             await send({"type": "http.response.body", "body": answer})
 
     async def _answer(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        self._keys.check(headers.get(b"authorization", b"").decode("latin-1"))
+        shown = headers.get(b"authorization", b"").decode("latin-1")
+        key = self._keys.check(shown, Scope.INGEST)
         body = await read_sent_body(headers, receive)
         drafts = parse_events(headers.get(b"content-type", b"").decode("latin-1"), body)
-        batch = self._ingest.check(drafts)
+        batch = self._ingest.check(drafts, key.source)
         statuses = await self._appends.append(batch.events) if batch.events else []
         return _encoder.encode(
             {

@@ -5,20 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 import tallystick
+from tallystick.api.authentication import needs
+from tallystick.api.corrections import correction_paths, correction_schemas
 from tallystick.api.dead_letters import dead_letter_paths
+from tallystick.api.keys import key_paths, key_schemas
+from tallystick.api.lateness import lateness_paths, lateness_schemas
+from tallystick.domain.api_keys import Scope
 from tallystick.domain.events import NAME_CHARS_MAX, EventStatus
 from tallystick.domain.meters import Aggregation
 from tallystick.domain.usage_windows import WindowSize
 
 _NAME = {"type": "string", "minLength": 1, "maxLength": NAME_CHARS_MAX}
 _INSTANT = {"type": "string", "format": "date-time"}
+_SCOPES = ", ".join(Scope)
 _QUANTITY = {"type": "string", "description": "An exact decimal in plain notation."}
 
 _PROBLEMS = {
     400: "The request as a whole cannot be read.",
-    401: "The key is missing or not known.",
+    401: "The key is missing, not known, expired or revoked.",
     404: "There is no such thing.",
-    403: "No signing secret is set: no webhook can be believed.",
+    403: "The key lacks the scope that `scope` names; or, of a webhook, no signing secret is set.",
+    409: "Several things have that name.",
     413: "The body has too many bytes or events.",
     415: "The body's type or encoding is not read.",
     429: "Too much work is waiting; repeat after Retry-After.",
@@ -36,7 +43,6 @@ def openapi_document() -> dict[str, Any]:
             "description": "Metered billing on Stripe: usage events in, live usage out.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "security": [{"key": []}],
         "paths": {
             "/v1/events": {
                 "post": _post_events(
@@ -57,13 +63,22 @@ def openapi_document() -> dict[str, Any]:
             "/v1/customers/{customer}/usage": {"get": _get_usage()},
             "/v1/rate": {"post": _post_rate()},
             "/v1/whatif": {"post": _post_what_if()},
+            **correction_paths(_responses),
+            **lateness_paths(_responses),
             **dead_letter_paths(_responses),
+            **key_paths(_responses),
             "/webhooks/stripe": {"post": _post_webhook()},
             "/openapi.json": {"get": _open("This document.")},
             "/healthz": {"get": _open("The server runs and reads its database.")},
         },
         "components": {
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": f"A key with the scope that an operation names: {_SCOPES}.",
+                }
+            },
             "schemas": _schemas(),
         },
     }
@@ -76,6 +91,7 @@ def _post_events(operation_id: str, summary: str, description: str) -> dict[str,
         "operationId": operation_id,
         "summary": summary,
         "description": description,
+        **needs(Scope.INGEST),
         "parameters": [
             {
                 "name": "Content-Encoding",
@@ -96,7 +112,7 @@ def _post_events(operation_id: str, summary: str, description: str) -> dict[str,
                 },
             },
         },
-        "responses": _responses("IngestAnswer", (400, 401, 413, 415, 429, 503)),
+        "responses": _responses("IngestAnswer", (400, 401, 403, 413, 415, 429, 503)),
     }
 
 
@@ -107,6 +123,7 @@ def _get_usage() -> dict[str, Any]:
     return {
         "operationId": "getUsage",
         "summary": "Live usage of a customer",
+        **needs(Scope.READ),
         "parameters": [
             {"name": "customer", "in": "path", "required": True, "schema": _NAME},
             query("meter", {"type": "string", "description": "One meter's key; else all."}),
@@ -114,7 +131,7 @@ def _get_usage() -> dict[str, Any]:
             query("to", {**_INSTANT, "description": "Exclusive; else now."}),
             query("window", {"type": "string", "enum": list(WindowSize)}),
         ],
-        "responses": _responses("Usage", (400, 401, 404, 503)),
+        "responses": _responses("Usage", (400, 401, 403, 404, 503)),
     }
 
 
@@ -122,13 +139,14 @@ def _post_rate() -> dict[str, Any]:
     return {
         "operationId": "postRate",
         "summary": "Rate a quantity at a Stripe price: the invoice lines, and how they came about",
+        **needs(Scope.READ),
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {"schema": {"$ref": "#/components/schemas/RateQuestion"}}
             },
         },
-        "responses": _responses("Charge", (400, 401, 413, 415, 503)),
+        "responses": _responses("Charge", (400, 401, 403, 413, 415, 503)),
     }
 
 
@@ -137,6 +155,7 @@ def _post_what_if() -> dict[str, Any]:
     return {
         "operationId": "postWhatIf",
         "summary": "Re-rate past usage of all customers under another catalog",
+        **needs(Scope.READ),
         "parameters": [
             {**instant, "name": "from", "description": "Billing periods that ended after this."},
             {**instant, "name": "to", "description": "And by then; else now."},
@@ -149,7 +168,7 @@ def _post_what_if() -> dict[str, Any]:
                 "application/json": {"schema": {"type": "object"}},
             },
         },
-        "responses": _responses("WhatIf", (400, 401, 413, 415, 503)),
+        "responses": _responses("WhatIf", (400, 401, 403, 413, 415, 503)),
     }
 
 
@@ -214,7 +233,7 @@ def _schemas() -> dict[str, Any]:
     return {
         "UsageEvent": _object(
             {
-                "id": _NAME,
+                "id": {**_NAME, "description": "Only a source that derives ids may leave it out."},
                 "source": {**_NAME, "default": "default"},
                 "type": _NAME,
                 "customer": _NAME,
@@ -222,7 +241,7 @@ def _schemas() -> dict[str, Any]:
                 "value": {**number, "default": 1},
                 "properties": {"type": "object"},
             },
-            ("id", "type", "customer", "time"),
+            ("type", "customer", "time"),
         )
         | {"additionalProperties": False},
         "CloudEvent": _object(
@@ -317,6 +336,9 @@ def _schemas() -> dict[str, Any]:
                 },
             }
         ),
+        **correction_schemas(),
+        **lateness_schemas(),
+        **key_schemas(),
         "Answer": {"type": "object"},
         "Problem": _object(
             {"type": text, "title": text, "status": count, "code": text, "detail": text}

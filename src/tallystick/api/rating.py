@@ -10,11 +10,13 @@ import anyio
 import msgspec
 from starlette.responses import Response
 
+from tallystick.api.authentication import Authorize
 from tallystick.api.bodies import read_body
 from tallystick.api.problems import Problem
 from tallystick.billing.catalog_file import FILE_BYTES_MAX, read_catalog_texts
 from tallystick.billing.what_if import WhatIf
 from tallystick.billing.what_if_answer import answer_what_if
+from tallystick.domain.api_keys import Scope
 from tallystick.domain.catalog import CatalogError
 from tallystick.domain.instants import parse_instant
 from tallystick.domain.periods import Period
@@ -24,8 +26,6 @@ from tallystick.domain.rating import rate
 from tallystick.domain.rating_answer import answer_charge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from starlette.requests import Request
 
     from tallystick.ports.clock import Clock
@@ -46,11 +46,11 @@ class RatedProduct(Protocol):
 
 
 class RatingEndpoints:
-    """``POST /v1/rate`` and ``POST /v1/whatif``; ``authenticate`` refuses who has no key."""
+    """``POST /v1/rate`` and ``POST /v1/whatif``; ``authorize`` refuses whoever may not."""
 
-    def __init__(self, product: RatedProduct, authenticate: Callable[[Request], None]) -> None:
+    def __init__(self, product: RatedProduct, authorize: Authorize) -> None:
         self._product = product
-        self._authenticate = authenticate
+        self._authorize = authorize
 
     async def post_rate(self, request: Request) -> Response:
         """Answer what `tallystick rate --json` prints.
@@ -58,7 +58,7 @@ class RatingEndpoints:
         Raises:
             Problem: 400, with the error of the command in the member ``error``.
         """
-        self._authenticate(request)
+        self._authorize(request, Scope.READ)
         asked = _parsed(await read_body(request, RATE_BYTES_MAX))
         try:
             price = price_from_stripe(asked["price"])
@@ -76,7 +76,7 @@ class RatingEndpoints:
         Raises:
             Problem: 400, with every problem of the catalog in the member ``problems``.
         """
-        self._authenticate(request)
+        self._authorize(request, Scope.READ)
         body = await read_body(request, FILE_BYTES_MAX)
         within = self._period(request.query_params.get("from"), request.query_params.get("to"))
         answer = await anyio.to_thread.run_sync(self._what_if, body, within)

@@ -22,12 +22,13 @@ from tallystick.client.connection import ServerConnection
 from tallystick.client.history_files import HistoryFormat, LineNames, read_history
 from tallystick.client.recorder import Client
 from tallystick.config import Settings
-from tallystick.domain.api_keys import digest_of, new_key
+from tallystick.domain.api_keys import Scope
 from tallystick.domain.instants import HOUR_US, format_instant, parse_instant
 from tallystick.domain.money import Money, format_money
 from tallystick.domain.quantity import add_all, plain
 from tallystick.domain.subscriptions import CustomerLink
 from tallystick.oversight.invoice_comparison import ComparedInvoice, compare_cycle_invoices
+from tallystick.oversight.key_ring import KeyRing
 from tallystick.stripe_gateway.rehearsal import CUSTOMERS_PER_CLOCK_MAX
 from tallystick.wiring import Tallystick
 
@@ -161,8 +162,7 @@ class DemoRun:
 
     def _send_log(self) -> None:
         product = self._product
-        key = new_key()
-        product.installation.add_key("demo", digest_of(key), product.clock.now())
+        _, key = KeyRing(product.api_keys, product.clock).create("demo", [Scope.INGEST])
         accepted, duplicates, refused = self._send(self._log, self._api_url, key)
         self._say(f"events: {accepted:,} accepted, {duplicates:,} duplicates, {refused:,} refused")
 

@@ -21,6 +21,7 @@ from tallystick.cli import (
     importing,
     inbox,
     keys,
+    lateness,
     rate,
     reading,
     reporting,
@@ -64,6 +65,7 @@ app.command()(backups.restore)
 app.add_typer(archive.app, name="archive")
 app.add_typer(correcting.app, name="events")
 app.command()(reading.usage)
+app.command()(lateness.lateness)
 app.command()(reading.preview)
 app.command()(rate.rate)
 app.command()(whatif.whatif)

@@ -41,7 +41,7 @@ def usage(
             period = Period(parse_instant(from_), end_at)
         except ValueError as error:
             raise InputError("invalid_period", str(error)) from None
-        meters = _meters(product, meter)
+        meters = meters_named(product, meter)
         try:
             shown = usage_view(product.usage, meters, customer, period, size)
         except ValueError as error:
@@ -92,7 +92,12 @@ def _window(text: str | None) -> WindowSize | None:
         ) from None
 
 
-def _meters(product: Tallystick, key: str | None) -> list[Meter]:
+def meters_named(product: Tallystick, key: str | None) -> list[Meter]:
+    """Return the meter of that key, or all of them where none is named.
+
+    Raises:
+        InputError: there is none of that key.
+    """
     known = product.catalog.meters().by_key
     if key is None:
         return list(known.values())

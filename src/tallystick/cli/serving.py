@@ -6,6 +6,7 @@ import gc
 import signal
 import socket
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import typer
@@ -99,24 +100,32 @@ def _run(product: Tallystick, listener: socket.socket) -> None:
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
     )
-    has_stripe = bool(product.settings.stripe_api_key)
-    if has_stripe:
-        background.start()
+    background.start()
     _announce(server, listener)
     try:
         server.run(sockets=[listener])
     finally:
-        if has_stripe:
-            background.stop()
+        background.stop()
 
 
 def _works(product: Tallystick) -> list[Work]:
-    """Return the workers' work; each is built anew, because Stripe may be unreachable at first."""
+    """Return the workers' work, without a Stripe key only what needs none.
+
+    Each is built anew, because Stripe may be unreachable at first.
+    """
     from tallystick.workers import background as pace
     from tallystick.workers.background import Work
 
+    def keep_up() -> Counter[str]:
+        product.lateness_tally.keep_up()
+        return Counter()  # it is always the same, and nobody's news
+
     settings = product.settings
+    lateness = Work("lateness.counted", keep_up, pace.LATENESS_PAUSE_SECONDS)
+    if not settings.stripe_api_key:
+        return [lateness]
     return [
+        lateness,
         Work("report.planned", lambda: product.reporter.run(), settings.report_seconds),
         Work(
             "report.delivered",

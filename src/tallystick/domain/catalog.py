@@ -1,4 +1,4 @@
-"""The catalog: meters, products with their prices, and plans, as a team declares them in code."""
+"""The catalog: meters, sources, products with their prices, and plans, as a team declares them."""
 
 from __future__ import annotations
 
@@ -67,6 +67,14 @@ class ExternalMeter:
 
     key: str
     event_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventSource:
+    """A source of events; ``derives_ids``: its events may come without ids of their own."""
+
+    name: str
+    derives_ids: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +148,7 @@ class Catalog:
     products: tuple[Product, ...]
     plans: tuple[Plan, ...] = ()
     external_meters: tuple[ExternalMeter, ...] = ()
+    sources: tuple[EventSource, ...] = ()
     document: Mapping[str, object] = field(default_factory=dict)
     positions: Mapping[Path, Position] = field(default_factory=dict)
 

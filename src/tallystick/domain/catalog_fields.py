@@ -81,6 +81,14 @@ class Fields:
             return stand_in
         return value
 
+    def truth(self, name: str, *, default: bool) -> bool:
+        """Return true or false."""
+        value = self.values.get(name, default)
+        if isinstance(value, bool):
+            return value
+        self.wrong(name, f"{value!r} is neither true nor false")
+        return default
+
     def choice(self, name: str, choices: tuple[str, ...], default: str | None = None) -> str:
         """Return one of a closed set of words; without ``default`` it must be there."""
         value = self.values.get(name, default)

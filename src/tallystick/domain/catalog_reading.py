@@ -17,6 +17,7 @@ from tallystick.domain.catalog import (
 from tallystick.domain.catalog_fields import Fields, Problems
 from tallystick.domain.catalog_meters import read_meters
 from tallystick.domain.catalog_prices import read_products
+from tallystick.domain.catalog_sources import read_sources
 from tallystick.domain.commitments import Commitment
 from tallystick.domain.prices import UsageType
 from tallystick.domain.spend_caps import SpendCap
@@ -24,7 +25,7 @@ from tallystick.domain.spend_caps import SpendCap
 if TYPE_CHECKING:
     from tallystick.domain.catalog import Path, Position, Product
 
-SECTIONS = ("meters", "products", "plans")
+SECTIONS = ("meters", "sources", "products", "plans")
 PLAN_FIELDS = ("name", "items", "currencies", "commitments", "spend_caps")
 ITEM_FIELDS = ("price", "quantity")
 COMMITMENT_FIELDS = ("minimum", "periods")
@@ -47,6 +48,7 @@ def catalog_from_mapping(
     problems = Problems()
     root = Fields(document, (), SECTIONS, problems)
     meters = read_meters(root)
+    sources = tuple(read_sources(root))
     products = read_products(root, meters.by_name)
     plans = tuple(
         _plan(key, Fields(declared, ("plans", key), PLAN_FIELDS, problems), products)
@@ -59,6 +61,7 @@ def catalog_from_mapping(
         products=products,
         plans=plans,
         external_meters=meters.external,
+        sources=sources,
         document=root.values,
         positions=places,
     )

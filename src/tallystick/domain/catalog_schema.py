@@ -17,6 +17,7 @@ from tallystick.domain.catalog_prices import (
     TAX_BEHAVIORS,
 )
 from tallystick.domain.catalog_reading import MINOR_MAX, PERIODS_MAX, QUANTITY_MAX
+from tallystick.domain.events import NAME_CHARS_MAX
 from tallystick.domain.meters import Aggregation, TimeUnit
 from tallystick.domain.price_limits import CURRENCY_LETTERS, INTERVAL_COUNT_MAX_BY_INTERVAL
 from tallystick.domain.prices import TIERS_MAX, BillingScheme, PackageRound, TiersMode, UsageType
@@ -47,10 +48,12 @@ def catalog_schema() -> Schema:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Tallystick catalog",
-        "description": "Meters, products with their prices, and plans. Amounts are in minor units.",
+        "description": "Meters, sources of events, products with their prices, and plans. Amounts "
+        "are in minor units.",
         **_object(
             {
                 "meters": _named(_meter(), KEY_CHARS_MAX),
+                "sources": _named(_source(), NAME_CHARS_MAX),
                 "products": _named(_product(), KEY_CHARS_MAX),
                 "plans": _named(_plan(), KEY_CHARS_MAX),
             }
@@ -111,6 +114,18 @@ def _meter() -> Schema:
         ("external",),
     )
     return {"anyOf": [measured, external]}
+
+
+def _source() -> Schema:
+    return _object(
+        {
+            "derive_ids": {
+                "description": "Events of this source may come without ids: theirs are made of "
+                "source, type, customer and time. Two that are equal in these count as one.",
+                "type": "boolean",
+            }
+        }
+    )
 
 
 def _product() -> Schema:

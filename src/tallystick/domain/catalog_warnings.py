@@ -14,14 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from decimal import Decimal
 
-    from tallystick.domain.catalog import Catalog, CatalogPrice, Plan
+    from tallystick.domain.catalog import Catalog, CatalogPrice, EventSource, Plan
 
 
 def catalog_warnings(catalog: Catalog) -> tuple[CatalogProblem, ...]:
     """Return the warnings of a catalog, in file order."""
     found = [warning for price in catalog.prices for warning in _of_price(price)]
     found += [warning for plan in catalog.plans for warning in _of_plan(plan)]
+    found += [_derived_ids(source) for source in catalog.sources if source.derives_ids]
     return catalog.located(found)
+
+
+def _derived_ids(source: EventSource) -> CatalogProblem:
+    return CatalogProblem(
+        ("sources", source.name, "derive_ids"),
+        "two real events of one customer and type with the same time count as one. Let whoever "
+        "sends them make ids if that can happen",
+    )
 
 
 def _of_price(price: CatalogPrice) -> Iterator[CatalogProblem]:

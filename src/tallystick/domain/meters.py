@@ -255,10 +255,18 @@ class Meter:
 
 
 class MeterSet:
-    """The meters in force, by key and by the event type that they select."""
+    """The meters in force, by key and by the event type that they select, and of which sources
+    events may come without ids.
+    """
 
-    def __init__(self, meters: tuple[Meter, ...] = (), version: int = 0) -> None:
+    def __init__(
+        self,
+        meters: tuple[Meter, ...] = (),
+        version: int = 0,
+        deriving_sources: frozenset[str] = frozenset(),
+    ) -> None:
         self.version = version
+        self.deriving_sources = deriving_sources
         self.by_key = {meter.key: meter for meter in meters}
         self.by_event_type: dict[str, tuple[Meter, ...]] = {}
         for meter in meters:

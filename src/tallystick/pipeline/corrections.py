@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tallystick.domain.corrections import REASON_CHARS_MAX, Correction, CorrectionStatus
 from tallystick.domain.quantity import QuantityError, parse_quantity
+from tallystick.ports.errors import UsageOverflow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tallystick.ports.clock import Clock
     from tallystick.ports.directory import CatalogStore
     from tallystick.ports.event_store import EventStore
@@ -19,6 +23,10 @@ class CorrectionRefused(ValueError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+Outcome = CorrectionStatus | CorrectionRefused
+"""What became of a correction, or why it cannot be."""
 
 
 class Corrections:
@@ -35,28 +43,55 @@ class Corrections:
         """Put one correction in force and wait until it is durable.
 
         Raises:
-            CorrectionRefused: no actor or reason, or a value that no event of any meter may have.
+            CorrectionRefused: no actor or reason, a value that no event of any meter may have, or
+                one that takes a sum out of the range that is added exactly.
             StoreUnavailable: nothing was stored; repeat later.
-            UsageOverflow: a sum would leave the range that is added exactly.
         """
+        (outcome,) = self.correct_all([correction])
+        if isinstance(outcome, CorrectionRefused):
+            raise outcome
+        return outcome
+
+    def correct_all(self, corrections: Sequence[Correction]) -> list[Outcome]:
+        """Put corrections in force, in order, and wait until they are durable; return what became
+        of each. One that cannot be costs the others nothing.
+
+        Raises:
+            StoreUnavailable: repeat all of it: what is in force already is left unchanged.
+        """
+        checked = [self._checked(correction) for correction in corrections]
+        sound = [each for each in checked if isinstance(each, Correction)]
+        stored = iter(self._stored(sound))
+        return [next(stored) if isinstance(each, Correction) else each for each in checked]
+
+    def _stored(self, corrections: list[Correction]) -> Sequence[Outcome]:
+        if not corrections:
+            return []
+        try:
+            return self._events.correct(corrections, self._clock.now()).result()
+        except UsageOverflow as error:
+            if len(corrections) == 1:
+                return [CorrectionRefused(error.code, str(error))]
+        return [outcome for each in corrections for outcome in self._stored([each])]
+
+    def _checked(self, correction: Correction) -> Correction | CorrectionRefused:
+        """Return the correction, its value in plain form, or why it cannot be."""
         for field, text in (("actor", correction.actor), ("reason", correction.reason)):
             if not text.strip():
-                raise CorrectionRefused(f"{field}_missing", f"say the {field} of a correction")
+                return CorrectionRefused(f"{field}_missing", f"say the {field} of a correction")
             if len(text) > REASON_CHARS_MAX:
-                raise CorrectionRefused(
+                return CorrectionRefused(
                     f"{field}_too_long", f"the {field} has over {REASON_CHARS_MAX} characters"
                 )
-        if correction.value is not None:
-            self._check_value(correction)
-        (status,) = self._events.correct([correction], self._clock.now()).result()
-        return status
-
-    def _check_value(self, correction: Correction) -> None:
-        assert correction.value is not None
+            if "\0" in text:
+                return CorrectionRefused(f"{field}_invalid", f"the {field} has a NUL character")
+        if correction.value is None:
+            return correction
         stored = self._events.find(correction.source, correction.id)
         try:
             value = parse_quantity(correction.value)
             for meter in self._catalog.meters().selecting(stored.event.type) if stored else ():
                 meter.check(value)
         except QuantityError as error:
-            raise CorrectionRefused(error.code, str(error)) from None
+            return CorrectionRefused(error.code, str(error))
+        return replace(correction, value=value)

@@ -15,13 +15,14 @@ class EventDraft(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One event as a client sends it.
 
     A field that is no part of an event is refused, because a misspelt ``value`` would otherwise be
-    billed as 1. A time needs its offset. ``properties`` is kept as the JSON that was sent.
+    billed as 1. A time needs its offset. Only events of a source that derives ids may lack theirs.
+    ``properties`` is kept as the JSON that was sent.
     """
 
-    id: str
     type: str
     customer: str
     time: Annotated[datetime, msgspec.Meta(tz=True)]
+    id: str | msgspec.UnsetType = msgspec.UNSET
     source: str = DEFAULT_SOURCE
     value: Decimal = Decimal(1)
     properties: msgspec.Raw = msgspec.Raw(b"")

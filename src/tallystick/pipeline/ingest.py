@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import UNSET
+
+from tallystick.domain.derived_ids import derived_id
 from tallystick.domain.events import (
     NAME_CHARS_MAX,
     PROPERTIES_BYTES_MAX,
@@ -81,8 +84,14 @@ class Ingest:
         latest_at = self._clock.now() + AHEAD_MAX_US
         batch = Batch([], [], [None] * len(drafts))
         for index, draft in enumerate(drafts):
-            checked = draft if isinstance(draft, Refusal) else self._checked(draft, latest_at)
-            if isinstance(checked, UsageEvent) and source not in (None, checked.source):
+            checked: UsageEvent | Refusal
+            if isinstance(draft, Refusal):
+                checked = draft
+            elif draft.id is UNSET:
+                checked = self._checked_without_id(draft, latest_at)
+            else:
+                checked = self._checked(draft, draft.id, latest_at)
+            if source is not None and isinstance(checked, UsageEvent) and checked.source != source:
                 checked = _of_other_source(checked, source)
             if isinstance(checked, Refusal):
                 batch.results[index] = EventResult(
@@ -137,23 +146,30 @@ class Ingest:
         self._read_meters()
         return self._meters.selecting(event_type)
 
-    def _checked(self, draft: EventDraft, latest_at: int) -> UsageEvent | Refusal:
-        names = f"{draft.id}{draft.source}{draft.type}{draft.customer}"
+    def _checked_without_id(self, draft: EventDraft, latest_at: int) -> UsageEvent | Refusal:
+        if draft.source not in self._meters.deriving_sources:
+            return _without_id(draft)
+        occurred_at = from_datetime(draft.time)
+        event_id = derived_id(draft.source, draft.type, draft.customer, occurred_at)
+        return self._checked(draft, event_id, latest_at)
+
+    def _checked(self, draft: EventDraft, event_id: str, latest_at: int) -> UsageEvent | Refusal:
+        names = f"{event_id}{draft.source}{draft.type}{draft.customer}"
         if not (  # the short way, which nearly all events take
             len(names) <= NAME_CHARS_MAX
             and names.isprintable()
-            and draft.id
+            and event_id
             and draft.source
             and draft.type
             and draft.customer
         ):
-            refusal = _name_refusal(draft)
+            refusal = _name_refusal(draft, event_id)
             if refusal:
                 return refusal
         selecting = self._meters.by_event_type.get(draft.type) or self._read_selecting(draft.type)
         if not selecting:
             return Refusal(
-                draft.id, "unknown_event_type", f"no meter selects events of type {draft.type!r}"
+                event_id, "unknown_event_type", f"no meter selects events of type {draft.type!r}"
             )
         value = draft.value
         if not is_short_whole(value):  # which suits every meter
@@ -162,19 +178,19 @@ class Ingest:
                 for meter in selecting:
                     meter.check(value)
             except QuantityError as error:
-                return Refusal(draft.id, error.code, str(error))
+                return Refusal(event_id, error.code, str(error))
         occurred_at = from_datetime(draft.time)
         if occurred_at < EARLIEST_AT or (
             occurred_at > latest_at and not self._lives_on_test_clock(draft.customer)
         ):
-            return _out_of_time(draft.id, occurred_at, latest_at)
+            return _out_of_time(event_id, occurred_at, latest_at)
         properties = bytes(draft.properties)
         if properties:
-            refusal = _properties_refusal(draft.id, properties)
+            refusal = _properties_refusal(event_id, properties)
             if refusal:
                 return refusal
         return UsageEvent(
-            draft.source, draft.id, draft.type, draft.customer, occurred_at, value, properties
+            draft.source, event_id, draft.type, draft.customer, occurred_at, value, properties
         )
 
     def _lives_on_test_clock(self, customer: str) -> bool:
@@ -183,20 +199,29 @@ class Ingest:
         return link is not None and link.test_clock_id is not None
 
 
-def _name_refusal(draft: EventDraft) -> Refusal | None:
-    names = (draft.id, draft.source, draft.type, draft.customer)
+def _without_id(draft: EventDraft) -> Refusal:
+    return Refusal(
+        None,
+        "id_missing",
+        f"the event has no id, and source {draft.source!r} does not derive ids: send one, or say "
+        "so in the catalog (`sources`)",
+    )
+
+
+def _name_refusal(draft: EventDraft, event_id: str) -> Refusal | None:
+    names = (event_id, draft.source, draft.type, draft.customer)
     for field, text in zip(("id", "source", "type", "customer"), names, strict=True):
         if not text:
-            return Refusal(draft.id, f"{field}_missing", f"the {field} is empty")
+            return Refusal(event_id, f"{field}_missing", f"the {field} is empty")
         if len(text) > NAME_CHARS_MAX:
             return Refusal(
-                draft.id,
+                event_id,
                 f"{field}_too_long",
                 f"the {field} has {len(text)} characters; {NAME_CHARS_MAX} are the most",
             )
         if _CONTROL.search(text):
             return Refusal(
-                draft.id, f"{field}_invalid", f"the {field} contains a control character"
+                event_id, f"{field}_invalid", f"the {field} contains a control character"
             )
     return None
 

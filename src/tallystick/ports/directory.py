@@ -1,4 +1,4 @@
-"""Who is who at Stripe: customers, subscription items and periods, catalog, keys."""
+"""Who is who at Stripe: customers, subscription items and periods, catalog."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class CatalogStore(Protocol):
     """
 
     def meters(self) -> MeterSet:
-        """Return the meters in force."""
+        """Return the meters in force, and which sources derive ids."""
         ...
 
     def keep(
@@ -71,6 +71,7 @@ class CatalogStore(Protocol):
     ) -> None:
         """Keep a catalog that Stripe has now; rollups of new meters are made from stored events.
 
+        A source that an earlier catalog declared and this one leaves out stays as it was.
         ``meter_ids`` and ``price_ids`` map keys to Stripe's ids. ``retired`` are keys of prices
         that are sold no more.
         """
@@ -118,14 +119,6 @@ class Installation(Protocol):
         Raises:
             WrongAccount: it belongs to another account or mode.
         """
-        ...
-
-    def add_key(self, name: str, digest: bytes, now: int) -> str:
-        """Keep an API key's digest; return the key's id."""
-        ...
-
-    def has_key(self, digest: bytes) -> bool:
-        """Tell whether a key with this digest may be used."""
         ...
 
     def schema_version(self) -> int:

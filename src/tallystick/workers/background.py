@@ -28,6 +28,10 @@ INBOX_PAUSE_SECONDS = 0.5
 """How long an idle worker waits before it looks into the inbox again."""
 
 
+LATENESS_PAUSE_SECONDS = 5.0
+"""How long it takes at most until an event's delay is counted, unless somebody asks before."""
+
+
 class Work(NamedTuple):
     """A piece of work that is repeated: ``event`` is what the log calls its outcomes."""
 

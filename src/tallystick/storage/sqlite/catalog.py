@@ -46,7 +46,9 @@ class SqliteCatalogStore:
             (version,) = connection.execute(_SQL["catalog_version"]).fetchone()
             if version != self._meters.version:
                 rows = connection.execute(_SQL["meters"])
-                self._meters = MeterSet(tuple(_meter(row) for row in rows), version)
+                meters = tuple(_meter(row) for row in rows)
+                sources = connection.execute(_SQL["deriving_sources"])
+                self._meters = MeterSet(meters, version, frozenset(name for (name,) in sources))
         return self._meters
 
     def keep(
@@ -64,6 +66,8 @@ class SqliteCatalogStore:
             for meter in catalog.meters:
                 _keep_meter(connection, meter, meter_ids[meter.key])
             open_history(connection, open_selections(connection, catalog.meters))
+            for source in catalog.sources:
+                connection.execute(_SQL["keep_source"], (source.name, source.derives_ids))
             _keep_prices(connection, catalog, price_ids, now)
             for key in retired:
                 connection.execute(_SQL["retire_price"], (now, key))

@@ -1,8 +1,7 @@
-"""What belongs to a SQLite database as a whole: its account, its keys, its schema."""
+"""What belongs to a SQLite database as a whole: its account and its schema."""
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
 from tallystick.ports.directory import Account
@@ -45,18 +44,6 @@ class SqliteInstallation:
                 )
 
         self._database.write(adopt).result()
-
-    def add_key(self, name: str, digest: bytes, now: int) -> str:
-        """Keep an API key's digest; return the key's id."""
-        key_id = f"key_{secrets.token_hex(8)}"
-        row = (key_id, name, digest, now)
-        self._database.write(lambda connection: connection.execute(_SQL["add_key"], row)).result()
-        return key_id
-
-    def has_key(self, digest: bytes) -> bool:
-        """Tell whether a key with this digest may be used."""
-        with self._database.read() as connection:
-            return connection.execute(_SQL["has_key"], (digest,)).fetchone() is not None
 
     def schema_version(self) -> int:
         """Return the number of the newest migration applied."""

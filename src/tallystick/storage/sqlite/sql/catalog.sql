@@ -14,6 +14,13 @@ INSERT INTO meters (
 ON CONFLICT (key) DO UPDATE SET
     display_name = excluded.display_name, report_every_minutes = excluded.report_every_minutes;
 
+-- name: deriving_sources
+SELECT source FROM event_sources WHERE derives_ids;
+
+-- name: keep_source
+INSERT INTO event_sources (source, derives_ids) VALUES (?, ?)
+ON CONFLICT (source) DO UPDATE SET derives_ids = excluded.derives_ids;
+
 -- name: keep_price
 INSERT INTO prices (
     stripe_price_id, key, product_key, product_name, unit_label, meter_key, definition, applied_at

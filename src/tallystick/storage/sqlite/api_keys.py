@@ -1,0 +1,77 @@
+"""API keys in SQLite."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tallystick.domain.api_keys import ApiKey, Scope
+from tallystick.storage.sqlite.statements import statements
+
+if TYPE_CHECKING:
+    import sqlite3
+    from concurrent.futures import Future
+
+    from tallystick.storage.sqlite.database import SqliteDatabase
+
+_SQL = statements("api_keys")
+
+
+class SqliteApiKeys:
+    """``ApiKeys`` on one SQLite file."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+
+    def add(self, key: ApiKey, digest: bytes) -> None:
+        """Keep a new key."""
+        row = (
+            key.id,
+            key.name,
+            digest,
+            " ".join(sorted(key.scopes)),
+            key.source,
+            key.created_at,
+            key.expires_at,
+        )
+        self._database.write(lambda connection: connection.execute(_SQL["add_key"], row)).result()
+
+    def find(self, digest: bytes) -> ApiKey | None:
+        """Return the key with this digest."""
+        with self._database.read() as connection:
+            row = connection.execute(_SQL["find_key"], (digest,)).fetchone()
+        return _key(row) if row else None
+
+    def listed(self) -> list[ApiKey]:
+        """Return every key, in the order in which they were made."""
+        with self._database.read() as connection:
+            return [_key(row) for row in connection.execute(_SQL["keys"])]
+
+    def revoke(self, key_id: str, now: int) -> bool:
+        """End a key for ever; False if there is none of that id."""
+
+        def revoke(connection: sqlite3.Connection) -> bool:
+            return connection.execute(_SQL["revoke_key"], (now, key_id)).rowcount == 1
+
+        return self._database.write(revoke).result()
+
+    def used(self, key_id: str, at: int) -> Future[None]:
+        """Keep when a key was used last."""
+
+        def keep(connection: sqlite3.Connection) -> None:
+            connection.execute(_SQL["key_used"], (at, key_id))
+
+        return self._database.write(keep)
+
+
+def _key(row: tuple[Any, ...]) -> ApiKey:
+    key_id, name, scopes, source, created_at, expires_at, revoked_at, last_used_at = row
+    return ApiKey(
+        key_id,
+        name,
+        frozenset(map(Scope, scopes.split())),
+        created_at,
+        source,
+        expires_at,
+        revoked_at,
+        last_used_at,
+    )
