@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,7 @@ import pytest
 
 from tests.fixtures.paths import ROOT
 
-MODULES = {"PyYAML": "yaml", "uvloop; sys_platform != 'win32'": "uvloop"}
+MODULES = {"PyYAML": "yaml"}
 
 
 def server_modules() -> list[str]:
@@ -19,12 +20,12 @@ def server_modules() -> list[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     bare = {requirement.split(">")[0] for requirement in project["dependencies"]}
     names = [
-        requirement.split(">")[0].split("=")[0]
+        re.split(r"[>=\[]", requirement)[0]
         for extra, requirements in project["optional-dependencies"].items()
         for requirement in requirements
         if extra != "all"
     ]
-    assert "stripe" in names
+    assert {"stripe", "psycopg", "pyarrow", "uvloop"} <= set(names)
     return [MODULES.get(name, name) for name in names if name not in bare]
 
 
@@ -61,6 +62,25 @@ def test_the_client_needs_nothing_of_the_server() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_the_client_loads_nothing_but_itself_and_exact_numbers() -> None:
+    """No third party's module, and of ours none of the server's."""
+    done = run_without_extras(
+        """
+        before = set(sys.modules)
+        import tallystick
+        loaded = set(sys.modules) - before
+        print(*sorted(name for name in loaded if name.startswith("tallystick.")))
+        print(*sorted({name.split(".")[0] for name in loaded} - set(sys.stdlib_module_names)))
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    ours, tops = done.stdout.splitlines()
+    assert tops == "tallystick"
+    for name in ours.split():
+        assert name.split(".")[1] in ("client", "domain"), name
+    assert "tallystick.client.recorder" in ours
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["import", "--help"], ["--version"]], ids=str)
