@@ -10,7 +10,7 @@ import pytest
 from tallystick.ports.errors import PortError, StoreUnavailable, StoreUnusable
 from tallystick.storage.postgres.database import PostgresDatabase, connect
 from tallystick.storage.postgres.migrations import migrate, migrations
-from tests.fixtures.postgres import free_port, shared_server
+from tests.fixtures.postgres import free_port, no_archive, shared_server
 
 
 def test_servers_that_start_at_once_make_the_schema_once() -> None:
@@ -60,7 +60,7 @@ def test_a_database_that_cannot_be_opened_says_why(
 def test_commits_are_durable_whatever_the_server_prefers(postgres_url: str) -> None:
     name = postgres_url.rpartition("/")[2]
     shared_server().execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
-    database = PostgresDatabase(postgres_url)
+    database = PostgresDatabase(postgres_url, no_archive)
     with database.read() as connection:
         row = connection.execute("SELECT current_setting('synchronous_commit')").fetchone()
     database.close()

@@ -8,6 +8,7 @@ from tallystick.domain.corrections import Correction, CorrectionStatus
 from tallystick.domain.events import identity_of
 from tallystick.domain.instants import HOUR_US
 from tallystick.domain.meters import Fold
+from tallystick.storage.postgres.archived_events import archived_event
 from tallystick.storage.postgres.rollups import CellKey, columns, keep_cells, refolded
 from tallystick.storage.postgres.statements import statements
 
@@ -24,11 +25,10 @@ _CUSTOMERS = statements("customers")
 
 class _Event(NamedTuple):
     seq: int
+    occurred_at: int
     type: str
     customer: str
-    occurred_at: int
     value: Decimal
-    is_history: bool
 
     @property
     def hour_at(self) -> int:
@@ -48,7 +48,7 @@ def correct_events(
     """
     identities = [identity_of(each.source, each.id).hex() for each in corrections]
     rows = connection.execute(_SQL["places_of"], (identities,))
-    events = {identity.hex: _Event(*fields) for identity, *fields in rows}
+    events = {identity.hex: _found(connection, fields) for identity, *fields in rows.fetchall()}
     cells = _lock(connection, selections, events.values())
     statuses = []
     corrected = []
@@ -66,6 +66,16 @@ def correct_events(
         connection.execute(_CUSTOMERS["next_mark"])
         connection.execute(_CUSTOMERS["mark_customer_due"], {"customer": customer})
     return statuses
+
+
+def _found(connection: Connection, fields: list[Any]) -> _Event:
+    seq, occurred_at, type_, *_ = fields
+    if type_ is not None:
+        return _Event(*fields)
+    stored = archived_event(connection, seq, occurred_at)
+    assert stored is not None  # an identity is kept for events that are somewhere
+    event = stored.event
+    return _Event(seq, occurred_at, event.type, event.customer, event.value)
 
 
 def _correct(connection: Connection, event: _Event, correction: Correction, now: int) -> bool:

@@ -25,8 +25,17 @@ from tallystick.storage.postgres.statements import statements
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tallystick.ports.archive import Archive
+
 T = TypeVar("T")
-Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that knows where archived events are: opened when they are first needed."""
+
+    archive: Callable[[], Archive]
+
+
 Work = Callable[[Connection], T]
 
 CONNECTIONS_MAX = 12
@@ -84,15 +93,17 @@ class _Submission(NamedTuple):
 class PostgresDatabase:
     """A database that is open."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, archive: Callable[[], Archive]) -> None:
         self.url = url
         self._closing = threading.Lock()
         self._is_closed = False
         self._work: queue.Queue[_Submission | None] = queue.Queue(QUEUE_MAX)
         with connect(url) as connection:  # says what is wrong, which a pool would wait for
             _check_server(connection)
+        self._archive = archive
         self._pool = ConnectionPool(
             url,
+            connection_class=Connection,
             kwargs={**_missing_from(url), "autocommit": True},
             configure=_configure,
             min_size=1,
@@ -200,6 +211,7 @@ class PostgresDatabase:
                 connection.close()
                 self._pool.putconn(connection)
                 continue
+            connection.archive = self._archive
             return connection
         raise translated(psycopg.OperationalError("every connection was lost"))
 
@@ -222,7 +234,7 @@ def connect(url: str) -> Connection:
         StoreUnusable: it refuses us, or the address is wrong.
     """
     try:
-        connection = psycopg.connect(url, autocommit=True, **_missing_from(url))
+        connection = Connection.connect(url, autocommit=True, **_missing_from(url))
         _configure(connection)
     except psycopg.Error as error:
         raise _opening_failed(error) from error

@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from tallystick.domain.events import EventStatus, UsageEvent, identity_of, same_content
 from tallystick.domain.instants import DAY_US
 from tallystick.domain.quantity import plain
+from tallystick.storage.postgres.archived_events import (
+    archived_after,
+    archived_contents,
+    archived_event,
+)
 from tallystick.storage.postgres.corrections import correct_events
 from tallystick.storage.postgres.event_log import complete_upto, corrected_event, stored_event
 from tallystick.storage.postgres.locks import APPENDING, SELECTIONS
@@ -16,7 +21,7 @@ from tallystick.storage.postgres.statements import statements
 from tallystick.storage.selections import Selections
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
     from tallystick.domain.corrections import Correction, CorrectionStatus
@@ -76,7 +81,11 @@ class PostgresEventStore:
             row = connection.execute(
                 _SQL["event_known"], (identity_of(source, event_id).hex(),)
             ).fetchone()
-        return corrected_event(row) if row else None
+            if row is None:
+                return None
+            if row[1] is None:
+                return archived_event(connection, row[0], row[6])
+        return corrected_event(row)
 
     def scan(self, after_seq: int, limit: int) -> list[StoredEvent]:
         """Return stored events in the order of their ``seq``, as far as none can turn up between
@@ -86,7 +95,10 @@ class PostgresEventStore:
             upto = complete_upto(connection)
         with self._database.read() as connection:
             rows = connection.execute(_SQL["scan_events"], (after_seq, upto, limit))
-            return [stored_event(row) for row in rows]
+            found = {stored.seq: stored for stored in map(stored_event, rows)}
+            for stored in archived_after(connection, after_seq, limit):
+                found.setdefault(stored.seq, stored)
+        return [found[seq] for seq in sorted(found)[:limit]]
 
     def count(self) -> int:
         """Return how many events are stored."""
@@ -158,21 +170,39 @@ def _judged(
     new: set[int],
 ) -> list[EventStatus]:
     """Return what becomes of each event, where some are known or come twice."""
-    asked = [identity for identity, seq in zip(identities, seqs, strict=True) if seq not in new]
-    known = {
-        row[0].hex: stored_event(row[1:]).event
-        for row in connection.execute(_SQL["events_known"], (asked,))
-    }
+    repeated: dict[str, list[UsageEvent]] = {}
+    for event, identity, seq in zip(events, identities, seqs, strict=True):
+        if seq not in new:
+            repeated.setdefault(identity, []).append(event)
+    known = _known_events(connection, repeated)
     statuses = []
     for event, identity, seq in zip(events, identities, seqs, strict=True):
         if seq in new:
             known[identity] = event
             statuses.append(EventStatus.ACCEPTED)
-        elif same_content(known[identity], event):
+        elif identity in known and same_content(known[identity], event):
             statuses.append(EventStatus.DUPLICATE)
         else:
             statuses.append(EventStatus.CONFLICT)
     return statuses
+
+
+def _known_events(
+    connection: Connection, repeated: Mapping[str, Sequence[UsageEvent]]
+) -> dict[str, UsageEvent]:
+    """Return the stored events under these identities, as far as one that came could be equal."""
+    known: dict[str, UsageEvent] = {}
+    archived: dict[int, str] = {}
+    for identity, place, *fields in connection.execute(_SQL["events_known"], (list(repeated),)):
+        if fields[0] is None:
+            archived[place] = identity.hex
+        else:
+            known[identity.hex] = stored_event((place, *fields)).event
+    if archived:
+        came = [(place, event) for place, each in archived.items() for event in repeated[each]]
+        for place, event in archived_contents(connection, came).items():
+            known[archived[place]] = event
+    return known
 
 
 def _add_events(

@@ -12,7 +12,9 @@ MIGRATING = _OURS | 1
 """Held by whoever changes the schema."""
 
 SELECTIONS = _OURS | 2
-"""Shared by who appends events; held alone by who opens selections of new meters."""
+"""Shared by who counts events; held alone by who opens selections of new meters, or writes down
+that events are in the archive or are not any more.
+"""
 
 PARTITIONS = _OURS | 3
 """Held by whoever makes partitions of the event log."""

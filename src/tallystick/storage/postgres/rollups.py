@@ -21,14 +21,17 @@ from tallystick.domain.aggregation import (
 from tallystick.domain.events import read_properties
 from tallystick.domain.instants import HOUR_US
 from tallystick.domain.meters import Fold, Selection
+from tallystick.domain.periods import Period, hour_of
 from tallystick.domain.quantity import PICO, to_parts
+from tallystick.ports.archive import HourKey
 from tallystick.storage.details import detail_of, detail_text
+from tallystick.storage.postgres.archived_events import archived_events, archived_hours
 from tallystick.storage.postgres.locks import SELECTIONS
 from tallystick.storage.postgres.statements import statements
 from tallystick.storage.selections import Selections, check_range, lacking, taken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tallystick.domain.events import UsageEvent
     from tallystick.domain.meters import Meter
@@ -165,21 +168,45 @@ def refolded(connection: Connection, selections: Selections, key: CellKey) -> Ro
     groups = hour_points(
         connection,
         selection,
-        customer=key.customer,
-        from_at=key.hour_at,
-        to_at=key.hour_at + HOUR_US,
+        key.customer,
+        Period(key.hour_at, key.hour_at + HOUR_US),
         is_history=key.is_history,
     )
     return fold_points(groups.get(key.dimension, ()), selection.fold)
 
 
 def hour_points(
-    connection: Connection, selection: Selection, **stretch: Any
+    connection: Connection,
+    selection: Selection,
+    customer: str,
+    part: Period,
+    *,
+    is_history: bool,
 ) -> dict[str, list[Point]]:
-    """Return a selection's events of one customer in a stretch of time, by dimension; history alone
-    if ``is_history``.
+    """Return a selection's events of one customer in a part of one or two hours, by dimension, the
+    archived ones included; history alone if ``is_history``.
     """
-    rows = connection.execute(_SQL["hour_events"], {"type": selection.event_type, **stretch})
+    wanted = {
+        "type": selection.event_type,
+        "customer": customer,
+        "from_at": part.start_at,
+        "to_at": part.end_at,
+        "is_history": is_history,
+    }
+    rows = connection.execute(_SQL["hour_events"], wanted).fetchall()
+    hours = range(hour_of(part.start_at), part.end_at, HOUR_US)
+    archived = archived_hours(
+        connection, [HourKey(hour_at, selection.event_type, customer) for hour_at in hours]
+    )
+    known = {row[0] for row in rows} if archived else ()
+    rows += [
+        (stored.seq, stored.event.occurred_at, stored.counts_for, stored.event.properties)
+        for stored in archived
+        if stored.event.occurred_at in part
+        and stored.counts_for is not None
+        and stored.seq not in known
+        and (stored.is_history or not is_history)
+    ]
     by_dimension: dict[str, list[Point]] = {}
     for dimension, point in taken(selection, rows):
         by_dimension.setdefault(dimension, []).append(point)
@@ -217,9 +244,24 @@ def open_selections(connection: Connection, meters: Sequence[Meter]) -> None:
             _fold_stored(connection, row[0], selection)
 
 
+def _archived_of_type(connection: Connection, event_type: str) -> Iterator[tuple[Any, ...]]:
+    for stored in archived_events(connection):
+        event = stored.event
+        if event.type == event_type and stored.counts_for is not None:
+            yield (
+                stored.seq,
+                event.occurred_at,
+                stored.counts_for,
+                event.properties,
+                event.customer,
+                stored.is_history,
+            )
+
+
 def _fold_stored(connection: Connection, selection_id: int, selection: Selection) -> None:
     points: dict[CellKey, list[Point]] = {}
     rows = connection.execute(_SQL["events_of_type"], (selection.event_type,)).fetchall()
+    rows += _archived_of_type(connection, selection.event_type)
     for row in rows:
         for dimension, point in taken(selection, (row[:4],)):
             customer, is_history = row[4:]

@@ -8,6 +8,7 @@ from tallystick.domain.aggregation import EMPTY, Latest, Level, RollupState, fol
 from tallystick.domain.levels import is_history_in
 from tallystick.domain.periods import Period, cut_at_hours, hour_of
 from tallystick.ports.event_store import UsageAndHistory, UsageCell
+from tallystick.storage.postgres.archived_events import archived_event
 from tallystick.storage.postgres.rollups import cell_state, hour_points
 from tallystick.storage.postgres.statements import statements
 from tallystick.storage.usage_reading import group_by_group, hour_by_hour, measured
@@ -112,9 +113,8 @@ class _Reading:
         groups = hour_points(
             self._connection,
             self._selection,
-            customer=self._rows_of["customer"],
-            from_at=part.start_at,
-            to_at=part.end_at,
+            self._rows_of["customer"],
+            part,
             is_history=self._is_history,
         )
         by_hour: dict[tuple[int, str], list[Point]] = {}
@@ -136,6 +136,12 @@ class _HistoryReading(_Reading):
         latest = state.detail.last if isinstance(state.detail, Level) else state.detail
         if not isinstance(latest, Latest):
             return state
+        return state if is_history_in(at, self._received_at(latest)) else EMPTY
+
+    def _received_at(self, latest: Latest) -> int:
         row = self._connection.execute(_SQL["received_at"], (latest.seq, latest.at)).fetchone()
-        assert row is not None  # the rollup remembers an event that is stored
-        return state if is_history_in(at, row[0]) else EMPTY
+        if row is not None:
+            return int(row[0])
+        stored = archived_event(self._connection, latest.seq, latest.at)
+        assert stored is not None  # the rollup remembers an event that is somewhere
+        return stored.received_at

@@ -46,6 +46,22 @@ CREATE TABLE event_corrections (
 
 CREATE INDEX event_corrections_by_event ON event_corrections (seq, id);
 
+-- Days of raw events in files outside of the database. Each part is a file with events of one UTC
+-- day; they are read from there, and deleted here one batch after another: dropped_count of them.
+CREATE TABLE archive_parts (
+    day_at bigint NOT NULL,
+    number integer NOT NULL,
+    file text NOT NULL UNIQUE,
+    event_count bigint NOT NULL,
+    first_seq bigint NOT NULL,
+    last_seq bigint NOT NULL,
+    size_bytes bigint NOT NULL,
+    checksum text NOT NULL,
+    dropped_count bigint NOT NULL CHECK (dropped_count BETWEEN 0 AND event_count),
+    archived_at bigint NOT NULL,
+    PRIMARY KEY (day_at, number)
+);
+
 -- What meters select: an event type, filters, groups, and what is remembered. The plain selection
 -- of a type comes first.
 CREATE TABLE selections (

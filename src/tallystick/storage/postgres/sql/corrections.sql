@@ -1,8 +1,9 @@
 -- name: places_of
-SELECT identity, event.seq, type, customer, event.occurred_at, value, is_history
-FROM event_identities AS known CROSS JOIN LATERAL (
+-- Of archived events only place and time are here.
+SELECT identity, known.seq, known.occurred_at, type, customer, value
+FROM event_identities AS known LEFT JOIN LATERAL (
     SELECT * FROM usage_events WHERE seq = known.seq AND occurred_at = known.occurred_at OFFSET 0
-) AS event
+) AS event ON true
 WHERE identity = ANY(%b::uuid[]);
 
 -- name: newest_correction

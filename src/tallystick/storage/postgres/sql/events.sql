@@ -39,23 +39,24 @@ SELECT *, %s::bigint, %s::boolean FROM unnest(
 );
 
 -- name: events_known
--- Each is looked up by its day and place; OFFSET 0 keeps the planner from reading whole days.
-SELECT identity, event.seq, received_at, source, event.id, type, customer, event.occurred_at, value,
+-- Each is looked up by its day and place; OFFSET 0 keeps the planner from reading whole days. Of
+-- archived ones only the place is here.
+SELECT identity, known.seq, received_at, source, event.id, type, customer, event.occurred_at, value,
     properties
-FROM event_identities AS known CROSS JOIN LATERAL (
+FROM event_identities AS known LEFT JOIN LATERAL (
     SELECT * FROM usage_events WHERE seq = known.seq AND occurred_at = known.occurred_at OFFSET 0
-) AS event
+) AS event ON true
 WHERE identity = ANY(%b::uuid[]);
 
 -- name: event_known
--- An event with what it counts for.
-SELECT event.seq, received_at, source, event.id, type, customer, event.occurred_at, event.value,
+-- An event with what it counts for; of an archived one only place and time are here.
+SELECT known.seq, received_at, source, event.id, type, customer, known.occurred_at, event.value,
     properties, is_history, correction.id IS NOT NULL, correction.value
-FROM event_identities AS known CROSS JOIN LATERAL (
+FROM event_identities AS known LEFT JOIN LATERAL (
     SELECT * FROM usage_events WHERE seq = known.seq AND occurred_at = known.occurred_at OFFSET 0
-) AS event
+) AS event ON true
 LEFT JOIN LATERAL (
-    SELECT id, value FROM event_corrections WHERE seq = event.seq ORDER BY id DESC LIMIT 1
+    SELECT id, value FROM event_corrections WHERE seq = known.seq ORDER BY id DESC LIMIT 1
 ) AS correction ON true
 WHERE identity = %s::uuid;
 
@@ -64,4 +65,6 @@ SELECT seq, received_at, source, id, type, customer, occurred_at, value, propert
 FROM usage_events WHERE seq > %s AND seq <= %s ORDER BY seq LIMIT %s;
 
 -- name: count_events
-SELECT COUNT(*) FROM usage_events;
+-- Those in the database, and those that left it.
+SELECT (SELECT COUNT(*) FROM usage_events)
+    + (SELECT COALESCE(SUM(dropped_count), 0) FROM archive_parts);
