@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tallystick.billing.archive_holds import ArchiveHolds, Hold, HoldReason
+from tallystick.billing.archive_holds import ArchiveHolds, HoldReason
 from tallystick.domain.instants import DAY_US
 from tallystick.pipeline.archive import Archiver
 from tests.fixtures.clock import FakeClock
@@ -12,6 +12,7 @@ from tests.fixtures.clock import FakeClock
 if TYPE_CHECKING:
     from collections.abc import Container
 
+    from tallystick.domain.periods import Period
     from tallystick.pipeline.archive import DayArchived
     from tallystick.ports.archive import ArchivedPart
     from tallystick.wiring import Tallystick
@@ -29,9 +30,9 @@ class ChosenHolds(ArchiveHolds):
     def refresh(self) -> None:
         """Read nothing."""
 
-    def hold(self, customer: str) -> Hold | None:
-        """Return a hold on all events of the customers that were chosen."""
-        return Hold(-(1 << 62), HoldReason.UNREPORTED) if customer in self._held else None
+    def reason(self, customer: str, day: Period) -> HoldReason | None:
+        """Hold all events of the customers that were chosen."""
+        return HoldReason.UNREPORTED if customer in self._held else None
 
 
 class EndedEarly(Archiver):

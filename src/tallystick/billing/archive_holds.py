@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from tallystick.domain.periods import Period
@@ -40,9 +39,9 @@ class HoldReason(StrEnum):
 
 
 class Hold(NamedTuple):
-    """From which instant on a customer's events must stay, and why."""
+    """A time whose events of a customer must stay, and why."""
 
-    from_at: int
+    period: Period
     reason: HoldReason
 
 
@@ -70,9 +69,9 @@ class ArchiveHolds:
         self._customers = customers
         self._now_of = now_of
         self._items: dict[str, tuple[int, list[SubscriptionItem]] | None] = {}
-        self._unreported: dict[Due, int | None] = {}
+        self._unreported: dict[Due, list[Period]] = {}
         self._due: dict[str, list[Due]] = {}
-        self._unsettled: dict[str, int] = {}
+        self._unsettled: dict[str, list[Period]] = {}
 
     def refresh(self) -> None:
         """Read what is due and what is unsettled.
@@ -88,27 +87,27 @@ class ArchiveHolds:
             after = batch[-1]
         self._unsettled = self._ledger.unsettled()
 
-    def hold(self, customer: str) -> Hold | None:
-        """Return from when on a customer's events must stay; None if all of them may go.
+    def reason(self, customer: str, day: Period) -> HoldReason | None:
+        """Return why a customer's events of a day must stay; None if they may go.
 
         Raises:
             StripeUnreachable, StripeRefused: the customer's test clock could not be read.
         """
-        holds = []
-        if customer in self._unsettled:
-            holds.append(Hold(self._unsettled[customer], HoldReason.UNVERIFIED))
+        held = (hold.reason for hold in self._holds(customer) if hold.period.overlaps(day))
+        return next(held, None)
+
+    def _holds(self, customer: str) -> Iterator[Hold]:
         known = self._known(customer)
-        if known is not None:
-            now, items = known
-            open_from = [item.period.start_at for item in items if item.period.end_at > now]
-            if open_from:
-                holds.append(Hold(min(open_from), HoldReason.OPEN_PERIOD))
+        now, items = known or (0, [])
+        for item in items:
+            if item.period.end_at > now:
+                yield Hold(item.period, HoldReason.OPEN_PERIOD)
+        for period in self._unsettled.get(customer, ()):
+            yield Hold(period, HoldReason.UNVERIFIED)
+        reason = HoldReason.UNLINKED if known is None else HoldReason.UNREPORTED
         for due in self._due.get(customer, ()):
-            from_at = self._unreported_from(due)
-            if from_at is not None:
-                reason = HoldReason.UNLINKED if known is None else HoldReason.UNREPORTED
-                holds.append(Hold(from_at, reason))
-        return min(holds, default=None)
+            for period in self._unreported_in(due):
+                yield Hold(period, reason)
 
     def _known(self, customer: str) -> tuple[int, list[SubscriptionItem]] | None:
         """Return the customer's present and items; None if it is not linked."""
@@ -120,29 +119,27 @@ class ArchiveHolds:
                 self._items[customer] = (self._now_of(link), items)
         return self._items[customer]
 
-    def _unreported_from(self, due: Due) -> int | None:
-        """Return from when on usage of a customer and meter is not reported.
+    def _unreported_in(self, due: Due) -> list[Period]:
+        """Return the times with usage of a customer and meter that is not reported.
 
         Whatever is stored after this is marked due anew.
         """
         if due not in self._unreported:
             meter = self._catalog.meters().by_key[due.meter_key]
-            known = self._known(due.customer)
-            now, items = known or (0, [])
+            now, items = self._known(due.customer) or (0, [])
             periods = sorted({item.period for item in items if self._bills(item, meter)})
-            over = [period for period in periods if period.end_at <= now]
-            found = [
-                period.start_at
-                for period in over
-                if self._measured(meter, due.customer, period)
+            self._unreported[due] = [
+                period
+                for period in periods
+                if period.end_at <= now
+                and self._measured(meter, due.customer, period)
                 != self._book.reported(due.customer, meter.key, period).quantity
             ]
-            found += [
-                gap.start_at
+            self._unreported[due] += [
+                gap
                 for gap in _gaps(periods)
                 if self._usage.usage_and_history(meter, due.customer, gap).live_count
             ]
-            self._unreported[due] = min(found, default=None)
         return self._unreported[due]
 
     def _measured(self, meter: Meter, customer: str, period: Period) -> Decimal:
@@ -157,8 +154,8 @@ class ArchiveHolds:
 
 def _gaps(periods: list[Period]) -> Iterator[Period]:
     """Return the time that belongs to none of the periods, which are in order."""
-    bounds = [(_FIRST_AT, _FIRST_AT), *((each.start_at, each.end_at) for each in periods)]
-    bounds.append((_LAST_AT, _LAST_AT))
-    for (_, end_at), (start_at, _) in pairwise(bounds):
-        if end_at < start_at:
-            yield Period(end_at, start_at)
+    covered_upto = _FIRST_AT
+    for period in [*periods, Period(_LAST_AT, _LAST_AT + 1)]:
+        if covered_upto < period.start_at:
+            yield Period(covered_upto, period.start_at)
+        covered_upto = max(covered_upto, period.end_at)

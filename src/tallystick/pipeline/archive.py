@@ -12,6 +12,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from tallystick.domain.instants import DAY_US, HOUR_US, format_instant
+from tallystick.domain.periods import Period
 from tallystick.domain.quantity import ZERO, add_all, plain
 from tallystick.ports.archive import HourKey, HourTotal
 from tallystick.ports.errors import ArchiveDamaged
@@ -176,11 +177,11 @@ class Archiver:
         free = []
         held: Counter[HoldReason] = Counter()
         for customer in customers:
-            hold = self._holds.hold(customer)
-            if hold is None or day_at + DAY_US <= hold.from_at:
+            reason = self._holds.reason(customer, Period(day_at, day_at + DAY_US))
+            if reason is None:
                 free.append(customer)
             else:
-                held[hold.reason] += 1
+                held[reason] += 1
         return free, held
 
     def _write(self, day_at: int, events: Iterator[StoredEvent], number: int) -> list[ArchivedPart]:

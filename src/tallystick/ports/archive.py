@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from decimal import Decimal
 
+    from tallystick.domain.periods import Period
     from tallystick.ports.event_store import StoredEvent
 
 
@@ -153,9 +154,9 @@ class ArchiveLedger(Protocol):
         """
         ...
 
-    def unsettled(self) -> dict[str, int]:
-        """Return, by customer, when the first billing period begins that has a report which is not
-        verified or waits for a decision.
+    def unsettled(self) -> dict[str, list[Period]]:
+        """Return, by customer, the billing periods that have a report which is on its way, not
+        verified, or waits for a decision.
         """
         ...
 

@@ -69,14 +69,12 @@ ORDER BY occurred_at, event.seq;
 
 -- name: unsettled
 -- Pending, delivered but not verified, or waiting for a decision.
-SELECT customer, MIN(period_start_at) FROM (
-    SELECT customer, period_start_at FROM usage_reports WHERE state = 'pending'
-    UNION ALL
-    SELECT customer, period_start_at FROM usage_reports WHERE stage = 'unverified'
-    UNION ALL
-    SELECT customer, period_start_at FROM usage_reports
-    WHERE state IN ('dead', 'unresolved', 'parked')
-) GROUP BY customer;
+SELECT customer, period_start_at, period_end_at FROM usage_reports WHERE state = 'pending'
+UNION
+SELECT customer, period_start_at, period_end_at FROM usage_reports WHERE stage = 'unverified'
+UNION
+SELECT customer, period_start_at, period_end_at FROM usage_reports
+WHERE state IN ('dead', 'unresolved', 'parked');
 
 -- name: add_part
 INSERT INTO archive_parts (
