@@ -167,6 +167,7 @@ def test_closing_does_not_wait_for_a_server_that_hangs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "key"),
     [
+        (NOWHERE, ""),
         (NOWHERE, "tsk_secret\n"),
         (NOWHERE, "tsk_secret\u00e4"),
         ("http://user:tsk_secret@127.0.0.1:9", "key"),
@@ -219,6 +220,21 @@ def test_damaged_lines_are_kept_and_their_neighbours_arrive(installation: Instal
     assert [json.loads(line)["code"] for line in kept.read_text("utf-8").splitlines()] == [
         "unreadable"
     ] * 4
+
+
+def test_refused_events_that_find_no_room_are_logged_whole_and_hold_nothing_up(
+    installation: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    installation.spool.mkdir()
+    (installation.spool / "rejected.jsonl").mkdir()  # cannot be written, whoever the user is
+    with installation.serve() as server, installation.client(server.url) as client:
+        client.record("no_such_type", customer="acme", id="wrong")
+        client.record("http_request", customer="acme", id="right")
+        assert client.flush(20)
+        assert (client.metrics.accepted, client.metrics.rejected) == (1, 1)
+    assert "unknown_event_type" in caplog.text
+    assert '\\"id\\":\\"wrong\\"' in caplog.text
+    assert installation.stored() == ["right"]
 
 
 def wait_for_stored(installation: Installation, ids: set[str]) -> None:
@@ -284,3 +300,62 @@ def test_a_living_child_does_not_hold_what_its_killed_parent_left(
             wait_for_stored(installation, {"parent"})
             os.kill(child, 0)  # it lives still
     assert installation.stored() == ["parent"]
+
+
+RECORD_AND_WAIT = """
+    import sys, time, tallystick
+    client = tallystick.Client(sys.argv[1], sys.argv[2], spool=sys.argv[3])
+    for number in range(700):
+        client.record("http_request", customer="acme", id=f"{number}")
+    print("recorded", flush=True)
+    client.flush()
+"""
+
+
+def test_a_client_killed_between_send_and_acknowledgement_doubles_nothing(
+    installation: Installation,
+) -> None:
+    """What it sent was stored, and the answer never reached it."""
+    with installation.serve() as server, socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        script = textwrap.dedent(RECORD_AND_WAIT)
+        with subprocess.Popen(
+            [sys.executable, "-c", script, url, installation.key, str(installation.spool)],
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as sending:
+            assert sending.stdout
+            assert sending.stdout.readline() == "recorded\n"
+            kill_when_answered(sending, listener, server.url)
+        stored_before = installation.stored()
+        assert stored_before
+        with installation.client(server.url) as client:
+            wait_for_stored(installation, {str(number) for number in range(700)})
+            give_up_at = time.monotonic() + 20
+            while client.metrics.accepted + client.metrics.duplicates < 700:
+                assert time.monotonic() < give_up_at
+                time.sleep(0.05)
+            assert client.metrics.duplicates == len(stored_before)
+    assert sorted(installation.stored(), key=int) == [str(number) for number in range(700)]
+
+
+def kill_when_answered(
+    sending: subprocess.Popen[str], listener: socket.socket, server_url: str
+) -> None:
+    """Pass on what a client sends, and kill it when the server answers."""
+    caller, _ = listener.accept()
+    host, _, port = server_url.removeprefix("http://").partition(":")
+    with caller, socket.create_connection((host, int(port))) as server:
+
+        def pass_on() -> None:
+            while text := caller.recv(65_536):
+                server.sendall(text)
+
+        thread = threading.Thread(target=pass_on)
+        thread.start()
+        assert server.recv(65_536).startswith(b"HTTP/1.1 200")
+        sending.kill()
+        assert sending.wait() == -signal.SIGKILL
+        thread.join()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import re
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 60
+
+EVENTS_PATH = "/v1/events"
+
+HISTORY_PATH = "/v1/events/history"
+"""Where events go of which Stripe is never told."""
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 """Bytes of an answer that are read: far more than a result for each of the most events."""
@@ -57,8 +63,8 @@ class ServerConnection:
             raise ValueError("the server's address has a user name in it; the API key is enough")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url!r} is not the address of a server, like http://127.0.0.1:8787")
-        if not api_key.isascii() or not api_key.isprintable() or api_key != api_key.strip():
-            raise ValueError("the API key has characters that no key has, a line's end perhaps")
+        if not re.fullmatch(r"[!-~]+", api_key):
+            raise ValueError("the API key is empty or has characters that no key has")
         self.url = url
         self._is_aborted = False
         self._path = parts.path.rstrip("/")
@@ -72,7 +78,7 @@ class ServerConnection:
             "Content-Encoding": "gzip",
         }
 
-    def post_events(self, events: list[bytes]) -> EventAnswer:
+    def post_events(self, events: list[bytes], path: str = EVENTS_PATH) -> EventAnswer:
         """Send events, each as one line of JSON, in one request; return what became of each.
 
         Raises:
@@ -81,7 +87,7 @@ class ServerConnection:
             ServerRefused: any other error answer, or one that is not Tallystick's.
         """
         body = gzip.compress(b"\n".join(events), _GZIP_LEVEL)
-        status, answer = self._request("POST", "/v1/events", body)
+        status, answer = self._request("POST", path, body)
         if status != 200:
             raise ServerRefused(f"{self.url}: {_detail(answer)}")
         counts = [answer.get("accepted"), answer.get("duplicates")]

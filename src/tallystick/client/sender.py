@@ -91,8 +91,8 @@ class Sender:
     def _send_until_stopped(self) -> None:
         failures = 0
         while not self._stopping.is_set():
+            self._sync()
             try:
-                self._spool.sync()
                 pause = 0.0 if self._send_own() else LINGER_SECONDS
                 if pause and elapsed() >= self._scan_at:
                     self._send_orphans()
@@ -112,10 +112,13 @@ class Sender:
             if self._hurry.wait(min(rest, LINGER_SECONDS)):
                 self._hurry.clear()
                 return
-            try:
-                self._spool.sync()
-            except OSError as error:
-                self._note_failure(error)
+            self._sync()
+
+    def _sync(self) -> None:
+        try:
+            self._spool.sync()
+        except OSError as error:  # sending goes on: what the server has need not be on the disk
+            self._note("the spool cannot be forced to the disk: %s", error)
 
     def _send_own(self) -> bool:
         """Send one batch of this process's events; tell whether more wait to be sent at once."""
@@ -138,7 +141,7 @@ class Sender:
                 except (ServerUnreachable, ServerRefused):
                     raise
                 except OSError as error:  # of this file: the others may be well
-                    self._note_failure(error)
+                    self._note("what another process left cannot be sent: %s", error)
 
     def _send_batch(self, segment: Segment) -> bool:
         """Send the next events of a segment; tell whether there were any."""
@@ -172,10 +175,18 @@ class Sender:
         return answer.accepted, answer.duplicates, rejected
 
     def _keep(self, rejected: list[Mapping[str, object]]) -> None:
-        """Keep events that the server refused for good, so that nothing vanishes in silence."""
+        """Keep events that the server refused for good, so that nothing vanishes in silence.
+
+        A disk too full for that must not hold up the sending that makes room: they go to the log.
+        """
         path = self._spool.folder / REJECTED_FILE
-        text = "".join(json.dumps(each) + "\n" for each in rejected)
-        append_whole(path, text.encode())
+        lines = [json.dumps(each) + "\n" for each in rejected]
+        try:
+            append_whole(path, "".join(lines).encode())
+        except OSError as error:
+            for line in lines:
+                _log.error("refused for good, and not kept (%s): %s", error, line.strip())
+            return
         first = rejected[0]
         _log.error(
             "%d events were refused for good and are kept in %s; the first: %s %s",
@@ -188,16 +199,17 @@ class Sender:
     def _pause_after(self, error: Exception, failures: int) -> float:
         """Return how long to wait after so many failures: longer each time, and never in step."""
         if not self._stopping.is_set():
-            self._note_failure(error)
+            self._note("sending failed, and will be tried again: %s", error)
+        with self._spool.lock:
+            self._counts["requests"] += 1
+            self._counts["failed_requests"] += 1
         longest = min(RETRY_SECONDS_BASE * 2**failures, RETRY_SECONDS_MAX)
         asked = error.retry_after_seconds if isinstance(error, ServerUnreachable) else 0
         return min(asked, RETRY_SECONDS_MAX) + random.uniform(0, longest)  # noqa: S311 - spreads retries, guards nothing
 
-    def _note_failure(self, error: Exception) -> None:
-        _log.warning("sending failed, and will be tried again: %s", error)
+    def _note(self, what: str, error: Exception) -> None:
+        _log.warning(what, error)
         with self._spool.lock:
-            self._counts["requests"] += 1
-            self._counts["failed_requests"] += 1
             self._last_error = str(error) or type(error).__name__
 
 
