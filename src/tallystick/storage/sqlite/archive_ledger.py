@@ -141,7 +141,8 @@ class SqliteArchiveLedger:
                 if len(rows) == RESTORE_BATCH * _COLUMNS:
                     self._put_back(part, rows)
                     rows = []
-            self._put_back(part, rows)
+            if rows:
+                self._put_back(part, rows)
         self._database.write(
             lambda connection: connection.execute(_SQL["forget_day"], (day_at,))
         ).result()
