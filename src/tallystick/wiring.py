@@ -25,6 +25,7 @@ from tallystick.pipeline.corrections import Corrections
 from tallystick.pipeline.deliver import Deliverer
 from tallystick.pipeline.ingest import Ingest
 from tallystick.pipeline.lateness import LatenessTally
+from tallystick.pipeline.planning import Planner
 from tallystick.pipeline.rejections import Rejections
 from tallystick.pipeline.report import Reporter
 from tallystick.pipeline.resolve import Resolver
@@ -193,7 +194,10 @@ class Tallystick:
     def reporter(self) -> Reporter:
         """What plans reports."""
         router = UsageRouter(
-            self.customers, self.record_prices, ReportWay(self.settings.stripe_meter_events)
+            self.customers,
+            self.record_prices,
+            self.mirror,
+            ReportWay(self.settings.stripe_meter_events),
         )
         return Reporter(
             self.book,
@@ -202,6 +206,7 @@ class Tallystick:
             self.customers,
             router,
             self.billing_periods,
+            Planner(self.book, self.counted_events),
             self.clock,
         )
 

@@ -23,7 +23,7 @@ from tallystick.oversight.invariants import check_store, check_stripe
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.errors import PortError
 from tallystick.wiring import Tallystick
-from tests.fixtures.billed_customers import EVENT_TYPE, METER, BilledCustomers
+from tests.fixtures.billed_customers import EVENT_TYPE, METERS, PRICES, BilledCustomers
 from tests.fixtures.keys import key_for
 from tests.fixtures.stripe_account import environment_of
 
@@ -244,12 +244,13 @@ class Chaos:
         counts = product.outbox.counts()
         if set(counts) - {"delivered"}:
             yield f"reports are left: {counts}"
-        meter = product.catalog.meters().by_key[METER]
+        meters = product.catalog.meters().by_key
         for customer, stripe_id in self._customers.stripe_ids.items():
             acknowledged = self._acknowledged.get(customer, Counter())
             missing = [id_ for id_, value in acknowledged.items() if stored.get(id_) != value]
             if missing:
                 yield f"{customer}: {len(missing)} acknowledged events are missing"
+            meter = meters[METERS[PRICES.get(customer, "metered")]]
             periods = {item.period for item in product.customers.items(stripe_id)[0]}
             measured = add_all(
                 quantity_of(product.usage.usage(meter, customer, period), meter.aggregation)

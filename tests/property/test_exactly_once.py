@@ -316,8 +316,9 @@ class ExactlyOnce(RuleBasedStateMachine):
             reports = list(snapshot.reports())
         stripe = check_stripe(reports, product.catalog.stripe_meter_ids(), product.stripe.summaries)
         assert [c.findings for c in (*checks, stripe) if not c.holds] == []
-        meter = product.catalog.meters().by_key[METER]
-        for (customer, _, period), rows in reports_by_period(reports).items():
+        meters = product.catalog.meters().by_key
+        for (customer, meter_key, period), rows in reports_by_period(reports).items():
+            meter = meters[meter_key]
             measured = quantity_of(product.usage.usage(meter, customer, period), meter.aggregation)
             late = add_all(r.quantity for r in rows if r.state is ReportState.PARKED)
             theirs = self.customers.at_stripe(product, customer, period)

@@ -44,5 +44,14 @@ def test_equal_quantities_stand_for_each_other() -> None:
 
 
 def test_too_many_unknowns_are_not_told() -> None:
-    unknown = dict.fromkeys(range(UNCERTAIN_MAX + 1), Decimal(1))
+    unknown = {number: Decimal(number + 1) for number in range(UNCERTAIN_MAX + 1)}
     assert tell_arrived(unknown, Decimal(1)) is None
+
+
+@given(number=st.integers(1, 300), arrived=st.integers(-1, 301), quantity=st.sampled_from([1, -1]))
+def test_of_equal_quantities_the_earliest_are_taken(
+    number: int, arrived: int, quantity: int
+) -> None:
+    unknown = dict.fromkeys(range(number), Decimal(quantity))
+    expected = frozenset(range(arrived)) if 0 <= arrived <= number else None
+    assert tell_arrived(unknown, Decimal(arrived * quantity)) == expected

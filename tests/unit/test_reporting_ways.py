@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tallystick.config import Settings
 from tallystick.domain.instants import DAY_US, HOUR_US, MINUTE_US, SECOND_US, parse_instant
 from tallystick.domain.meters import Aggregation, Meter
-from tallystick.domain.periods import Period
 from tallystick.domain.reports import ReportState
 from tallystick.pipeline.report import batch_end
-from tallystick.wiring import Tallystick
-from tests.fixtures.billed_customers import BilledCustomers
 from tests.fixtures.clocked_sandbox import ClockedSandbox
+from tests.fixtures.reporting_rig import JANUARY, Rig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-START = parse_instant("2026-01-01T00:00:30Z")
-JANUARY = Period(START, parse_instant("2026-02-01T00:00:30Z"))
 
 
 @pytest.fixture(scope="module")
@@ -32,44 +25,10 @@ def clocked() -> Iterator[ClockedSandbox]:
     sandbox.stop()
 
 
-class Rig:
-    """A product with three customers, on one clock with Stripe."""
-
-    def __init__(self, sandbox: ClockedSandbox, folder: Path, way: str, how: str) -> None:
-        self.sandbox, self.clock = sandbox, sandbox.clock
-        self.clock.at = START
-        self.settings = Settings(
-            database_url=f"sqlite:///{folder / 'tallystick.db'}",
-            stripe_api_key=sandbox.new_key(),
-            stripe_api_base=sandbox.url,
-            stripe_rate=100_000,
-            stripe_meter_events=way,  # type: ignore[arg-type]  # one of the two ways
-        )
-        self.product = Tallystick(self.settings, self.clock)
-        self.customers = BilledCustomers(self.product, self.settings, self.clock, how)
-
-    def use(self, customer: str, value: int) -> None:
-        self.customers.use(self.product, customer, self.clock.now() - SECOND_US, value)
-
-    def wait(self, microseconds: int) -> None:
-        self.clock.advance(microseconds)
-        self.customers.advance_to(self.clock.now())
-
-    def flush(self) -> None:
-        self.product.reporter.run(at_once=True)
-        self.product.deliverer.run()
-
-    def at_stripe(self, customer: str) -> Decimal:
-        return self.customers.at_stripe(self.product, customer, JANUARY)
-
-    def faults(self, *rules: dict[str, object]) -> None:
-        self.sandbox.set_faults(self.settings.stripe_api_key or "", rules)
-
-
 @pytest.fixture
 def rig(clocked: ClockedSandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
     way, how = getattr(request, "param", ("meter_events", "sum"))
-    made = Rig(clocked, tmp_path, way, how)
+    made = Rig(clocked, tmp_path, way, how=how)
     yield made
     made.product.close()
 

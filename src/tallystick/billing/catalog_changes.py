@@ -35,6 +35,7 @@ _FIXED_BY_FIELD = {
     "filters": "filters",
     "group_by": "group_by",
     "per": "per",
+    "formula": "formula",
 }
 """What decides a meter's usage, by the field that declares it."""
 

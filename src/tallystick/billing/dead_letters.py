@@ -13,7 +13,6 @@ from tallystick.domain.reports import (
     ParkReason,
     PlannedReport,
     ReportState,
-    ReportWay,
     grace_us,
     park_reason,
     report_identifier,
@@ -145,9 +144,8 @@ class DeadLetters:
             return Remedy.NOT_STUCK
         if report.state is ReportState.UNRESOLVED and not surely_missing:
             return Remedy.UNRESOLVED
-        # which usage record is set to what depends on the others: the reporter plans it anew
-        is_record = report.way is ReportWay.USAGE_RECORDS
-        planned = None if is_record else self._planned(report)
+        # what it takes depends on the other reports by now: the reporter plans it
+        planned = None if report.is_planned_anew else self._planned(report)
         if isinstance(planned, ParkReason):
             return Remedy.TOO_LATE
         is_replaced = self._stuck.replace(report, planned, decision)

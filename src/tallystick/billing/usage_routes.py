@@ -5,7 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from tallystick.domain.reports import ReportWay
+from tallystick.ports.mirror import ObjectKind
 
 if TYPE_CHECKING:
     from tallystick.billing.billing_periods import BillingPeriods
@@ -13,15 +16,21 @@ if TYPE_CHECKING:
     from tallystick.domain.subscriptions import CustomerLink
     from tallystick.domain.usage_records import RecordAggregation
     from tallystick.ports.directory import CustomerDirectory, RecordPrices
+    from tallystick.ports.mirror import Mirror
 
 
 class UsageRoute(NamedTuple):
-    """One billing period and its way; a legacy item is named, and how its records add up."""
+    """One billing period and its way; a legacy item is named, and how its records add up.
+
+    ``is_increment``: Stripe lets no record of it be set, because its subscription has billing
+    thresholds; records are added to.
+    """
 
     period: Period
     way: ReportWay
     stripe_item_id: str | None = None
     record_aggregation: RecordAggregation | None = None
+    is_increment: bool = False
 
 
 class Routes(NamedTuple):
@@ -39,10 +48,15 @@ class UsageRouter:
     """Tells routes; a price with a meter is reported the way that the settings say."""
 
     def __init__(
-        self, customers: CustomerDirectory, prices: RecordPrices, meter_way: ReportWay
+        self,
+        customers: CustomerDirectory,
+        prices: RecordPrices,
+        mirror: Mirror,
+        meter_way: ReportWay,
     ) -> None:
         self._customers = customers
         self._prices = prices
+        self._mirror = mirror
         self._meter_way = meter_way
 
     def routes(self, link: CustomerLink, meter_key: str, known: BillingPeriods) -> Routes:
@@ -56,12 +70,14 @@ class UsageRouter:
         aggregations = self._prices.record_aggregations(meter_key)
         if aggregations:
             items, _ = self._customers.items(link.stripe_customer_id)
+            thresholds = self._with_thresholds(link.stripe_customer_id)
             found |= {
                 UsageRoute(
                     item.period,
                     ReportWay.USAGE_RECORDS,
                     item.stripe_item_id,
                     aggregations[item.stripe_price_id],
+                    item.stripe_item_id in thresholds,
                 )
                 for item in items
                 if item.stripe_meter_id is None and item.stripe_price_id in aggregations
@@ -71,3 +87,35 @@ class UsageRouter:
             later.period.overlaps(earlier.period) for earlier, later in pairwise(routes)
         )
         return Routes(now, tuple(routes), conflict or overlapping)
+
+    def _with_thresholds(self, stripe_customer_id: str) -> set[str]:
+        """Return the customer's items that are billed at a threshold too, before their period ends.
+
+        ``set`` is "not allowed with billing_thresholds" (API 2025-02-24, usage_record create).
+        """
+        found: set[str] = set()
+        for id_ in self._mirror.related(ObjectKind.SUBSCRIPTION, customer=stripe_customer_id):
+            known = self._mirror.find(id_)
+            if known is None or known.body is None:
+                continue
+            subscription = msgspec.json.decode(known.body, type=_Subscription)
+            found.update(
+                item.id
+                for item in subscription.items.data
+                if subscription.billing_thresholds or item.billing_thresholds
+            )
+        return found
+
+
+class _Item(msgspec.Struct):
+    id: str
+    billing_thresholds: dict[str, object] | None = None
+
+
+class _Items(msgspec.Struct):
+    data: list[_Item]
+
+
+class _Subscription(msgspec.Struct):
+    items: _Items
+    billing_thresholds: dict[str, object] | None = None

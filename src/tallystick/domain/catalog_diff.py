@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tallystick.domain.catalog import CatalogProblem
 from tallystick.domain.catalog_prices import definition_of
 from tallystick.domain.catalog_state import PRICE_KEY, PRODUCT_KEY
+from tallystick.domain.meters import StripeFormula
 from tallystick.domain.prices import PriceError, price_from_stripe
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class _Comparison:
                 yield Change(Action.CREATE, Kind.METER, meter.key, fields=fields)
             else:
                 path = self._catalog.meter_path(meter.key)
-                self.conflicts += _meter_conflicts(path, found)
+                self.conflicts += _meter_conflicts(path, meter, found)
                 yield from _meter_change(meter, found)
         for external in self._catalog.external_meters:
             if self._state.meter(external.event_name) is None:
@@ -239,20 +240,27 @@ _LEGACY = (
 )
 
 
-def _meter_conflicts(path: Path, found: StripeMeter) -> Iterator[CatalogProblem]:
-    if found.formula != "sum":
+_TOLD = {
+    StripeFormula.SUM: "differences, which only 'sum' adds up",
+    StripeFormula.COUNT: "one meter event per usage event, which only 'count' counts",
+    StripeFormula.LAST: "levels, of which only 'last' takes the newest",
+}
+
+
+def _meter_conflicts(path: Path, meter: Meter, found: StripeMeter) -> Iterator[CatalogProblem]:
+    if found.formula != meter.formula:
         yield CatalogProblem(
             path,
-            f"Stripe's meter of this event name aggregates by {found.formula!r}, and Tallystick "
-            "reports differences, which only 'sum' adds up. Use another key, or declare it "
-            "external",
+            f"Stripe's meter of this event name aggregates by {found.formula!r}, and with formula "
+            f"{str(meter.formula)!r} it would be told {_TOLD[meter.formula]}. Declare `formula: "
+            f"{found.formula}`, use another key, or declare it external",
         )
     if found.event_time_window is not None:
         yield CatalogProblem(
             path,
-            f"Stripe's meter of this event name is pre-aggregated by {found.event_time_window}, so "
-            "that only the last event of each would count. Use another key, or declare it "
-            "external",
+            f"Stripe's meter of this event name is pre-aggregated by {found.event_time_window}: of "
+            "all meter events of one it keeps the last received alone, and the others, which may "
+            "be differences or corrections, are lost. Use another key, or declare it external",
         )
 
 

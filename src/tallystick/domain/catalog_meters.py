@@ -11,6 +11,7 @@ from tallystick.domain.meters import (
     Aggregation,
     Meter,
     PropertyFilter,
+    StripeFormula,
     TimeUnit,
     property_text,
 )
@@ -30,6 +31,7 @@ METER_FIELDS = (
     "filters",
     "group_by",
     "per",
+    "formula",
     "external",
 )
 
@@ -87,7 +89,16 @@ def _measured(name: str, fields: Fields) -> Meter:
         filters=_filters(fields),
         group_by=_group_by(fields),
         per=TimeUnit(fields.choice("per", tuple(TimeUnit), TimeUnit.HOUR)),
+        formula=_formula(fields, aggregation),
     )
+
+
+def _formula(fields: Fields, aggregation: Aggregation) -> StripeFormula:
+    formula = StripeFormula(fields.choice("formula", tuple(StripeFormula), StripeFormula.SUM))
+    if formula is StripeFormula.COUNT and aggregation is not Aggregation.COUNT:
+        fields.wrong("formula", "a Stripe meter that counts can only be told of what is counted")
+        return StripeFormula.SUM
+    return formula
 
 
 def _counted_property(fields: Fields, aggregation: Aggregation) -> str | None:

@@ -18,7 +18,7 @@ from tallystick.domain.catalog_prices import (
 )
 from tallystick.domain.catalog_reading import MINOR_MAX, PERIODS_MAX, QUANTITY_MAX
 from tallystick.domain.events import NAME_CHARS_MAX
-from tallystick.domain.meters import Aggregation, TimeUnit
+from tallystick.domain.meters import Aggregation, StripeFormula, TimeUnit
 from tallystick.domain.price_limits import CURRENCY_LETTERS, INTERVAL_COUNT_MAX_BY_INTERVAL
 from tallystick.domain.prices import TIERS_MAX, BillingScheme, PackageRound, TiersMode, UsageType
 from tallystick.domain.quantity import DECIMALS_MAX, DIGITS_MAX
@@ -74,8 +74,8 @@ def _meter() -> Schema:
                 "maximum": DECIMALS_MAX,
             },
             "version": {
-                "description": "One more than before when event_type, aggregation or decimals "
-                "change.",
+                "description": "One more than before when event_type, aggregation, decimals or "
+                "formula change.",
                 "type": "integer",
                 "minimum": 1,
                 "maximum": VERSION_MAX,
@@ -100,6 +100,10 @@ def _meter() -> Schema:
             "per": {
                 "description": "The time in the unit of time_weighted: seat-days, GB-hours.",
                 "enum": [str(one) for one in TimeUnit],
+            },
+            "formula": {
+                "description": "What the Stripe meter makes of its meter events; left out: sum.",
+                "enum": [str(one) for one in StripeFormula],
             },
         },
         ("event_type", "aggregation"),

@@ -6,7 +6,7 @@ exists it never changes; what changes later becomes a further report with the ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from hashlib import blake2b
@@ -165,9 +165,20 @@ class UsageReport:
         return self.quantity if self.level is None else self.level
 
     @property
+    def overwrites_itself(self) -> bool:
+        """Whether a repeat changes nothing, however late it comes and under whatever name."""
+        is_level = self.way is ReportWay.USAGE_RECORDS or self.level is not None
+        return is_level and not self.is_increment
+
+    @property
     def is_planned_anew(self) -> bool:
         """Whether what would take its place depends on the other reports of its period."""
-        return self.level is not None or self.event is not None or self.cancels is not None
+        return (
+            self.way is ReportWay.USAGE_RECORDS
+            or self.level is not None
+            or self.event is not None
+            or self.cancels is not None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +204,10 @@ class PlannedReport:
     is_increment: bool = False
     event: EventKey | None = None
     cancels: str | None = None
+
+    def closing_at(self, at: int) -> PlannedReport:
+        """Return it with another instant from which on Stripe takes it no more."""
+        return replace(self, closes_at=at)
 
 
 def report_identifier(
@@ -247,6 +262,26 @@ def report_timestamp(period: Period, as_of: int, now: int) -> int | None:
     if span is None:
         return None
     earliest, latest = span
+    return min(max((as_of - 1) // SECOND_US, earliest), latest)
+
+
+def level_timestamp(period: Period, as_of: int, now: int, after: int | None) -> int | None:
+    """Return the second for the next level of a meter that takes the last value, or None if none
+    is left.
+
+    Later than ``after``, the second of the level before, so that the order of time is that of
+    sending. A level at the period's end takes the middle of what is left: corrections may follow.
+    """
+    span = timestamp_span(period, now - STRIPE_AGE_MAX_US + AGE_MARGIN_US)
+    if span is None:
+        return None
+    earliest, latest = span
+    if after is not None:
+        earliest = max(earliest, after + 1)
+    if earliest > latest:
+        return None
+    if as_of >= period.end_at:
+        return (earliest + latest) // 2
     return min(max((as_of - 1) // SECOND_US, earliest), latest)
 
 

@@ -64,23 +64,65 @@ def plan_changes(
     """Return the changes, in order, that bring Stripe's figure to the measured one.
 
     ``span`` is the first and the last second that a new record may have; the last one is taken if
-    it is free. Nothing is returned where the figure cannot be reached: below zero, not whole, or
-    with no second left.
+    it is free. Where the figure is right already, a record that makes it so is set once more.
+    Nothing is returned where it cannot be reached: below zero, not whole, or with no second left.
     """
     current = figure_of(how, records)
-    if measured == current or measured < 0 or decimals_of(measured):
+    if measured < 0 or decimals_of(measured):
         return []
+    if measured == current and records:
+        second = _decisive_second(how, records)
+        return [RecordChange(second, records[second], ZERO)]
     if how in (RecordAggregation.LAST_DURING_PERIOD, RecordAggregation.LAST_EVER):
         return _set_last(measured, current, records, span)
-    if measured > current:
-        with exact():
-            rise = measured - current
-        level = rise if how is RecordAggregation.SUM else measured
-        second = _free_second(records, span)
-        return [] if second is None else [RecordChange(second, level, rise)]
+    if measured >= current:
+        return _raise(how, measured, records, span)
     if how is RecordAggregation.SUM:
         return _take_back(measured, current, records)
     return _lower_peaks(measured, current, records)
+
+
+def plan_increments(
+    how: RecordAggregation,
+    measured: Decimal,
+    records: Mapping[int, Decimal],
+    span: tuple[int, int],
+) -> list[RecordChange]:
+    """Return the same for an item that lets nothing be set: seconds without a record alone.
+
+    What is added to no record is the record. So nothing can be lowered but what the last one says.
+    """
+    if measured < 0 or decimals_of(measured):
+        return []
+    if how in (RecordAggregation.LAST_DURING_PERIOD, RecordAggregation.LAST_EVER):
+        after = max(records, default=span[0] - 1) + 1
+        changes = _set_last(measured, figure_of(how, records), records, (after, span[1]))
+        return [change for change in changes if change.timestamp not in records]
+    if measured < figure_of(how, records):
+        return []
+    return _raise(how, measured, records, span)
+
+
+def _decisive_second(how: RecordAggregation, records: Mapping[int, Decimal]) -> int:
+    """Return the second of a record that the figure is made of."""
+    if how is RecordAggregation.MAX:
+        return max(records, key=lambda second: (records[second], second))
+    return max(records)
+
+
+def _raise(
+    how: RecordAggregation,
+    measured: Decimal,
+    records: Mapping[int, Decimal],
+    span: tuple[int, int],
+) -> list[RecordChange]:
+    """Add a record that raises the figure, or leaves it."""
+    second = _free_second(records, span)
+    if second is None:
+        return []
+    with exact():
+        rise = measured - figure_of(how, records)
+    return [RecordChange(second, rise if how is RecordAggregation.SUM else measured, rise)]
 
 
 def _free_second(records: Mapping[int, Decimal], span: tuple[int, int]) -> int | None:

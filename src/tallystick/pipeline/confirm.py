@@ -7,12 +7,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from tallystick.domain.instants import HOUR_US
-from tallystick.domain.quantity import add_all, subtract
+from tallystick.domain.quantity import ZERO, add_all, subtract
 from tallystick.domain.reports import ReportState, ReportWay
 from tallystick.domain.resolution import tell_arrived
 from tallystick.domain.usage_records import figure_of, records_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from decimal import Decimal
 
     from tallystick.domain.reports import UsageReport
@@ -91,7 +92,11 @@ class Confirmer:
         }
         lost = None
         if not unsure and len(old) == len(waiting) and found.way is not ReportWay.USAGE_RECORDS:
-            lost = tell_arrived(old, subtract(ours, theirs))
+            lost = (
+                tell_arrived(old, subtract(ours, theirs))
+                if found.level is None
+                else _lost_levels(delivered, old, theirs)
+            )
         rejected = [
             one
             for one in waiting
@@ -118,3 +123,18 @@ class Confirmer:
             found.stripe_customer_id,
             found.period,
         )
+
+
+def _lost_levels(
+    delivered: list[UsageReport], old: Mapping[int, Decimal], theirs: Decimal
+) -> frozenset[int] | None:
+    """Return which of the newest levels are lost, if Stripe shows an earlier one or none."""
+    lost: set[int] = set()
+    for place in range(len(delivered) - 1, -1, -1):
+        if delivered[place].id not in old:
+            return None
+        lost.add(delivered[place].id)
+        shown = delivered[place - 1].level if place else ZERO
+        if shown == theirs:
+            return frozenset(lost)
+    return None

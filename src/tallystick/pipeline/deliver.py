@@ -15,6 +15,7 @@ from tallystick.domain.reports import (
     Step,
     grace_us,
 )
+from tallystick.pipeline.resolve import given_up
 from tallystick.ports.errors import LeaseLost
 from tallystick.ports.outbox import Outcome, Settlement
 from tallystick.ports.stripe import Attempt, AttemptResult, Dispatch
@@ -44,6 +45,9 @@ BACKOFF_DOUBLINGS_MAX = 12
 QUIET_US = 3 * HOUR_US
 """How long nothing is sent before Stripe's totals are asked what arrived. They are eventually
 consistent; Stripe names no limit, and minutes are what is seen."""
+
+RECORD_QUIET_US = 10 * MINUTE_US
+"""The same for usage records, which Stripe keeps before it answers."""
 
 VERIFY_SOON_US = 2 * MINUTE_US
 VERIFY_LATEST_US = DAY_US
@@ -134,9 +138,7 @@ class Deliverer:
         if report.maybe_taken and (reason or _outlived_its_identifier(report, now)):
             # Stripe may have it and would not recognise it any more: a repeat could bill twice
             return _resolve_later("outcome_unknown", now)
-        if reason is not None:
-            return Settlement(ReportState.PARKED, reason)
-        return None
+        return None if reason is None else given_up(reason)
 
     def _settlement(self, report: UsageReport, attempt: Attempt) -> Settlement:
         said = (attempt.result, attempt.code, attempt.message)
@@ -148,6 +150,8 @@ class Deliverer:
             case AttemptResult.REFUSED | AttemptResult.TOO_LATE if report.maybe_taken:
                 # an earlier attempt may have got through before this refusal became true
                 return _resolve_later(reason, now)
+            case AttemptResult.REFUSED | AttemptResult.TOO_LATE if report.cancels:
+                return Settlement(ReportState.REPLACED, reason)  # planned another way
             case AttemptResult.REFUSED:
                 return Settlement(ReportState.DEAD, reason)
             case AttemptResult.TOO_LATE:
@@ -156,6 +160,9 @@ class Deliverer:
                 return self._retry(report, reason, report.step, maybe_taken=report.maybe_taken)
             case AttemptResult.UNKNOWN:
                 return self._retry(report, reason, report.step, maybe_taken=True)
+            case AttemptResult.FAILED if report.is_increment:
+                # under a fresh key it could be added twice
+                return _resolve_later(reason, now, RECORD_QUIET_US)
             case AttemptResult.FAILED:
                 return self._retry(report, reason, Step.SEND_FRESH, maybe_taken=True)
         assert_never(attempt.result)
@@ -177,20 +184,20 @@ class Deliverer:
         return self._retry(report, "not_tried", report.step, maybe_taken=report.maybe_taken)
 
 
-def _resolve_later(reason: str, now: int) -> Settlement:
+def _resolve_later(reason: str, now: int, quiet_us: int = QUIET_US) -> Settlement:
     return Settlement(
-        ReportState.PENDING, reason, now + QUIET_US, maybe_taken=True, step=Step.RESOLVE
+        ReportState.PENDING, reason, now + quiet_us, maybe_taken=True, step=Step.RESOLVE
     )
 
 
 def _outlived_its_identifier(report: UsageReport, now: int) -> bool:
     """Tell whether Stripe may have forgotten the report's identifier.
 
-    A usage record needs none: it is set, however often.
+    What says a level needs none: it is set, however often.
     """
     first_at = report.first_attempt_at
     return (
-        report.way is not ReportWay.USAGE_RECORDS
+        not report.overwrites_itself
         and first_at is not None
         and now - first_at > IDENTIFIER_WINDOW_US
     )

@@ -7,31 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from tallystick.domain.instants import MINUTE_US, SECOND_US
+from tallystick.domain.instants import MINUTE_US
 from tallystick.domain.periods import Period
-from tallystick.domain.quantity import add_all, exact, subtract
-from tallystick.domain.reports import (
-    ParkReason,
-    PlannedReport,
-    ReportState,
-    ReportWay,
-    grace_us,
-    park_reason,
-    report_identifier,
-    report_timestamp,
-    split_for_stripe,
-    timestamp_span,
-)
-from tallystick.domain.usage_records import RecordChange, figure_of, plan_changes, records_of
+from tallystick.domain.quantity import subtract
+from tallystick.domain.reports import ReportState
+from tallystick.pipeline.planning import START_OF_TIME, Draft, Plan, Usage, is_too_early
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from decimal import Decimal
 
     from tallystick.billing.billing_periods import BillingPeriods
     from tallystick.billing.usage_routes import UsageRoute, UsageRouter
     from tallystick.domain.meters import Meter
-    from tallystick.domain.subscriptions import CustomerLink
+    from tallystick.domain.reports import PlannedReport
+    from tallystick.pipeline.planning import Planner
     from tallystick.ports.clock import Clock
     from tallystick.ports.directory import CatalogStore, CustomerDirectory
     from tallystick.ports.event_store import UsageReader
@@ -46,10 +35,6 @@ DUE_BATCH = 1_000
 PLAN_THREADS = 8
 """Plans made side by side: they share commits, and wait for Stripe together."""
 
-_AT_STRIPE = (ReportState.PENDING, ReportState.DELIVERED)
-"""States of reports whose usage record stands, or will stand, at Stripe."""
-
-START_OF_TIME = -(1 << 62)
 END_OF_TIME = 1 << 62
 
 
@@ -81,15 +66,6 @@ class DueOutcome(StrEnum):
     """Another process planned it at the same time; it stays due."""
 
 
-class _Usage(NamedTuple):
-    """What is being planned: whose usage, on which clock, and up to which instant."""
-
-    link: CustomerLink
-    meter: Meter
-    now: int
-    as_of: int
-
-
 class Reporter:
     """Plans what Stripe is to be told."""
 
@@ -101,6 +77,7 @@ class Reporter:
         customers: CustomerDirectory,
         router: UsageRouter,
         periods: Callable[[], BillingPeriods],
+        planner: Planner,
         clock: Clock,
     ) -> None:
         self._book = book
@@ -109,6 +86,7 @@ class Reporter:
         self._customers = customers
         self._router = router
         self._periods = periods
+        self._planner = planner
         self._clock = clock
 
     def run(self, *, at_once: bool = False) -> Counter[DueOutcome]:
@@ -150,21 +128,26 @@ class Reporter:
             return DueOutcome.UNSUBSCRIBED
         periods = tuple(route.period for route in routes)
         as_of = now if at_once else batch_end(meter, periods, now)
-        usage = _Usage(link, meter, now, as_of)
-        reports = [report for route in routes for report in self._difference(usage, route)]
+        usage = Usage(link, meter, now, as_of)
+        plans = [self._difference(usage, route) for route in routes]
+        reports = [report for plan in plans for report in plan.reports]
         waiting = self._waiting(usage, periods)
         again_at = self._due_again_at(usage, periods, waiting)
-        if any(_is_too_early(route, as_of) for route in routes):
+        has_more = any(plan.has_more for plan in plans)
+        is_early = any(is_too_early(route, as_of) for route in routes)
+        if has_more or is_early or any(plan.waits for plan in plans):
             again_at = self._clock.now()
         recorded = self._book.record(due, reports, self._clock.now(), due_again_at=again_at)
         if not recorded:
             return DueOutcome.RACED
+        if has_more:
+            return self._plan(due, known, at_once=at_once)
         if not reports and waiting.outside:
             return DueOutcome.OUTSIDE_PERIODS
         return _outcome(reports)
 
     def _due_again_at(
-        self, usage: _Usage, periods: tuple[Period, ...], waiting: _Waiting
+        self, usage: Usage, periods: tuple[Period, ...], waiting: _Waiting
     ) -> int | None:
         """Return when to look again, on our clock: at the batch's end, or at once, or not at all.
 
@@ -179,7 +162,7 @@ class Reporter:
         ends = [period.end_at for period in periods if period.end_at > usage.now]
         return min([usage.now // batch_us * batch_us + batch_us, *ends])
 
-    def _waiting(self, usage: _Usage, periods: tuple[Period, ...]) -> _Waiting:
+    def _waiting(self, usage: Usage, periods: tuple[Period, ...]) -> _Waiting:
         """Return how many events no report can be made of yet; of history none ever is."""
 
         def count(period: Period) -> int:
@@ -195,108 +178,22 @@ class Reporter:
         ahead = count(Period(usage.as_of, END_OF_TIME))
         return _Waiting(ahead, count(Period(START_OF_TIME, usage.now)) - covered)
 
-    def _difference(self, usage: _Usage, route: UsageRoute) -> list[PlannedReport]:
-        """Return what of the period's usage until now was not reported yet, less history."""
+    def _difference(self, usage: Usage, route: UsageRoute) -> Plan:
+        """Plan what of the period's usage until now was not reported yet, less history."""
         period = route.period
         as_of = min(usage.as_of, period.end_at)
         if as_of <= period.start_at:
-            return []
+            return Plan()
         window = Period(period.start_at, as_of)
         link, meter = usage.link, usage.meter
-        measured = self._usage.usage_and_history(meter, link.customer, window)
+        usage_and_history = self._usage.usage_and_history(meter, link.customer, window)
+        measured = usage_and_history.reportable(meter.aggregation)
         reported = self._book.reported(link.customer, meter.key, period)
-        difference = subtract(measured.reportable(meter.aggregation), reported.quantity)
+        difference = subtract(measured, reported.quantity)
         if not difference:
-            return []
-        draft = _Draft(usage, route, window, self._clock.now())
-        if route.way is ReportWay.USAGE_RECORDS:
-            return self._records(draft, difference, reported.next_sequence)
-        return [
-            draft.report(reported.next_sequence + part, quantity)
-            for part, quantity in enumerate(split_for_stripe(difference))
-        ]
-
-    def _records(self, draft: _Draft, difference: Decimal, sequence: int) -> list[PlannedReport]:
-        """Return the usage records to set, and what no record can show as parked."""
-        link, meter, now, _ = draft.usage
-        how = draft.route.record_aggregation
-        assert how is not None  # a legacy item has one
-        if park_reason(draft.route.period, now, draft.route.way):
-            return [draft.report(sequence, difference)]
-        if _is_too_early(draft.route, draft.window.end_at):
-            return []
-        reports = self._book.of_period(link.customer, meter.key, draft.route.period)
-        records = records_of(one for one in reports if one.state in _AT_STRIPE)
-        span = timestamp_span(draft.route.period, START_OF_TIME)
-        latest = (draft.window.end_at - 1) // SECOND_US
-        with exact():
-            goal = figure_of(how, records) + difference
-        changes = plan_changes(how, goal, records, (span[0], min(span[1], latest))) if span else []
-        planned = [
-            draft.report(sequence + number, change.difference, change)
-            for number, change in enumerate(changes)
-        ]
-        rest = subtract(difference, add_all(change.difference for change in changes))
-        if rest:
-            planned.append(draft.report(sequence + len(planned), rest, ParkReason.NO_RECORD))
-        return planned
-
-
-class _Draft(NamedTuple):
-    """What the reports of one difference share; ``planned_at`` is on our clock."""
-
-    usage: _Usage
-    route: UsageRoute
-    window: Period
-    planned_at: int
-
-    def report(
-        self, sequence: int, quantity: Decimal, how: RecordChange | ParkReason | None = None
-    ) -> PlannedReport:
-        """Return one report; a usage record's says what is set, a parked one's why."""
-        link, meter, now, _ = self.usage
-        period, way = self.route.period, self.route.way
-        change = how if isinstance(how, RecordChange) else None
-        reason = park_reason(period, now, way) or (how if isinstance(how, ParkReason) else None)
-        timestamp = (
-            change.timestamp if change else report_timestamp(period, self.window.end_at, now)
-        )
-        if timestamp is None and reason is None:
-            reason = ParkReason.NO_TIMESTAMP
-        return PlannedReport(
-            customer=link.customer,
-            stripe_customer_id=link.stripe_customer_id,
-            meter_key=meter.key,
-            period=period,
-            window=self.window,
-            sequence=sequence,
-            quantity=quantity,
-            timestamp=timestamp or 0,
-            identifier=report_identifier(
-                link.stripe_customer_id, meter.key, self.window, sequence, quantity
-            ),
-            state=ReportState.PARKED if reason else ReportState.PENDING,
-            reason=reason,
-            closes_at=self.planned_at + period.end_at + grace_us(way) - now,
-            way=way,
-            stripe_item_id=self.route.stripe_item_id,
-            level=change.level if change else None,
-            record_aggregation=self.route.record_aggregation,
-        )
-
-
-def _is_too_early(route: UsageRoute, as_of: int) -> bool:
-    """Tell whether no second of the period's may carry a usage record yet.
-
-    Records lie in the past and outside the minute in which the period began: Stripe refuses some of
-    that minute (seen by users, who add minutes to a new subscription's first record).
-    """
-    span = timestamp_span(route.period, START_OF_TIME)
-    return (
-        route.way is ReportWay.USAGE_RECORDS
-        and span is not None
-        and route.period.start_at < as_of <= span[0] * SECOND_US
-    )
+            return Plan()
+        sequence, now = reported.next_sequence, self._clock.now()
+        return self._planner.plan(Draft(usage, route, window, measured, difference, sequence, now))
 
 
 def batch_end(meter: Meter, periods: tuple[Period, ...], now: int) -> int:

@@ -10,7 +10,6 @@ from tallystick.domain.quantity import add_all, plain, subtract
 from tallystick.domain.reports import (
     ParkReason,
     ReportState,
-    ReportWay,
     Step,
     park_reason,
 )
@@ -62,7 +61,8 @@ class Resolver:
             return None
         link = self._customers.find(report.customer)
         if link is None or link.test_clock_id is None:
-            return park_reason(report.period, now, report.way) or ParkReason.PERIOD_CLOSED
+            closed = ParkReason.NOT_CANCELLABLE if report.cancels else ParkReason.PERIOD_CLOSED
+            return park_reason(report.period, now, report.way) or closed
         try:
             return park_reason(report.period, self._now_of(link), report.way)
         except (StripeUnreachable, StripeRefused):
@@ -87,13 +87,13 @@ class Resolver:
             return Settlement(ReportState.DELIVERED)
         reason = self.too_late(report)
         if reason is not None:
-            return Settlement(ReportState.PARKED, reason)
+            return given_up(reason)
         return Settlement(ReportState.PENDING, "not_arrived", step=Step.SEND_FRESH)
 
     def _has_arrived(self, report: UsageReport) -> bool | str:
         """Return whether it did, or in words why that cannot be told."""
         siblings = self._book.of_period(report.customer, report.meter_key, report.period)
-        if report.way is ReportWay.USAGE_RECORDS:
+        if report.level is not None:
             return self._is_recorded(report, siblings)
         minute = report.timestamp // 60
         return self._is_summarized(
@@ -120,11 +120,17 @@ class Resolver:
         return report.id in arrived
 
     def _is_recorded(self, report: UsageReport, siblings: list[UsageReport]) -> bool | str:
-        """Compare with Stripe's figure of the item, with the record and without it."""
-        assert report.stripe_item_id is not None  # every usage record has them
-        assert report.record_aggregation is not None
+        """Compare with Stripe's figure of the period, with the level and without it."""
+        assert report.record_aggregation is not None  # whatever sets a level has them
         assert report.level is not None
-        theirs = self._summaries.recorded(report.stripe_item_id, report.period)
+        if report.stripe_item_id is not None:
+            theirs = self._summaries.recorded(report.stripe_item_id, report.period)
+        else:
+            theirs = self._summaries.summarized(
+                self._catalog.stripe_meter_ids()[report.meter_key],
+                report.stripe_customer_id,
+                report.period,
+            )
         records = records_of(one for one in siblings if one.state is ReportState.DELIVERED)
         without = figure_of(report.record_aggregation, records)
         figure = figure_of(report.record_aggregation, {**records, report.timestamp: report.level})
@@ -133,6 +139,16 @@ class Resolver:
         if theirs == without:
             return False
         return f"Stripe has {plain(theirs)}, neither {plain(without)} nor {plain(figure)}"
+
+
+def given_up(reason: ParkReason) -> Settlement:
+    """Return what becomes of a report that surely did not arrive and may be sent no more.
+
+    What a cancellation would have taken back, another report may, as long as the period is open.
+    """
+    if reason is ParkReason.NOT_CANCELLABLE:
+        return Settlement(ReportState.REPLACED, reason)
+    return Settlement(ReportState.PARKED, reason)
 
 
 def _delivered(reports: Iterable[UsageReport]) -> Decimal:

@@ -18,10 +18,15 @@ _ALREADY_EXISTS = "An event already exists with identifier"
 _DUPLICATE = "duplicate_meter_event"
 """The same from v2 (docs.stripe.com/api/v2/billing/meter-event/create)."""
 
+_CANCELLED = "is already cancelled"
+"""Part of the refusal to cancel a meter event twice. Stripe's own words are not documented: where
+they differ, totals tell that the first attempt got through."""
+
 _TOO_LATE = (
     "The event timestamp cannot be more than 35 days in past",
     "Cannot create the usage record with this timestamp because timestamps must be after",
     "Cannot create the usage record because the subscription has been canceled",
+    "Meter events can only be cancelled within 24 hours",
 )
 """How refusals of what is past begin; v1 gives them no code (seen by users of the API)."""
 
@@ -35,7 +40,7 @@ def attempt_of(error: stripe.StripeError, pace: Pace) -> Attempt:
     if isinstance(error, stripe.RateLimitError):
         pace.slow_down()
         return Attempt(AttemptResult.SLOW_DOWN, code, message)
-    if code == _DUPLICATE or message.startswith(_ALREADY_EXISTS):
+    if code == _DUPLICATE or message.startswith(_ALREADY_EXISTS) or _CANCELLED in message:
         return Attempt(AttemptResult.KNOWN, code, message)
     if error.http_status is None:
         return Attempt(AttemptResult.UNKNOWN, code, message)

@@ -89,15 +89,14 @@ class CatalogGateway:
                     {
                         "display_name": meter.display_name,
                         "event_name": meter.key,
-                        # whatever the meter aggregates: Stripe gets differences, and adds them
-                        "default_aggregation": {"formula": "sum"},
+                        "default_aggregation": {"formula": meter.formula.value},
                         "customer_mapping": {"type": "by_id", "event_payload_key": CUSTOMER_KEY},
                         "value_settings": {"event_payload_key": VALUE_KEY},
                     },
                     options,
                 ).id
             ),
-            (token, "meter", meter.key, meter.display_name),
+            (token, "meter", meter.key, meter.display_name, meter.formula),
         )
 
     def create_product(self, product: Product, token: str) -> str:

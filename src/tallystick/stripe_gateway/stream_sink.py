@@ -88,7 +88,7 @@ def _event(dispatch: Dispatch) -> dict[str, Any]:
         "event_name": report.meter_key,
         "payload": {
             CUSTOMER_KEY: report.stripe_customer_id,
-            VALUE_KEY: plain(report.quantity),
+            VALUE_KEY: plain(report.value),
         },
         "identifier": report.identifier,
         "timestamp": format_instant(from_seconds(report.timestamp)),

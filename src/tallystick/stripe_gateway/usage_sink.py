@@ -1,4 +1,6 @@
-"""Reports to Stripe as v1 meter events, and as legacy usage records: one a call."""
+"""Reports to Stripe as v1 meter events and their cancellations, and as legacy usage records: one a
+call.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ VALUE_KEY = "value"
 
 
 class MeterEventSink:
-    """``UsageSink`` over ``POST /v1/billing/meter_events``."""
+    """``UsageSink`` over ``POST /v1/billing/meter_events``, and ``meter_event_adjustments`` for a
+    report that cancels another one.
+    """
 
     batch_max = 1
 
@@ -35,30 +39,47 @@ class MeterEventSink:
         return [self._send(dispatch) for dispatch in dispatches]
 
     def _send(self, dispatch: Dispatch) -> Attempt:
-        report = dispatch.report
         self._connection.meter_event_pace.take()
         try:
-            self._connection.client.v1.billing.meter_events.create(
-                {
-                    "event_name": report.meter_key,
-                    "payload": {
-                        CUSTOMER_KEY: report.stripe_customer_id,
-                        VALUE_KEY: plain(report.quantity),
-                    },
-                    "identifier": report.identifier,
-                    "timestamp": report.timestamp,
-                },
-                {"idempotency_key": dispatch.request_key},
-            )
+            if dispatch.report.cancels is None:
+                self._create(dispatch)
+            else:
+                self._cancel(dispatch, dispatch.report.cancels)
         except stripe.StripeError as error:
             return attempt_of(error, self._connection.meter_event_pace)
         return Attempt(AttemptResult.TAKEN)
 
+    def _create(self, dispatch: Dispatch) -> None:
+        report = dispatch.report
+        self._connection.client.v1.billing.meter_events.create(
+            {
+                "event_name": report.meter_key,
+                "payload": {
+                    CUSTOMER_KEY: report.stripe_customer_id,
+                    VALUE_KEY: plain(report.value),
+                },
+                "identifier": report.identifier,
+                "timestamp": report.timestamp,
+            },
+            {"idempotency_key": dispatch.request_key},
+        )
+
+    def _cancel(self, dispatch: Dispatch, identifier: str) -> None:
+        self._connection.client.v1.billing.meter_event_adjustments.create(
+            {
+                "event_name": dispatch.report.meter_key,
+                "type": "cancel",
+                "cancel": {"identifier": identifier},
+            },
+            {"idempotency_key": dispatch.request_key},
+        )
+
 
 class UsageRecordSink:
-    """``UsageSink`` over ``POST /v1/subscription_items/ITEM/usage_records`` with ``action=set``.
+    """``UsageSink`` over ``POST /v1/subscription_items/ITEM/usage_records``.
 
-    Its API version is the last one that has usage records. A repeat overwrites itself.
+    Its API version is the last one that has usage records. With ``action=set`` a repeat overwrites
+    itself; where Stripe takes ``increment`` alone, it must not be repeated under a fresh key.
     """
 
     batch_max = 1
@@ -80,7 +101,7 @@ class UsageRecordSink:
                 f"/v1/subscription_items/{report.stripe_item_id}/usage_records",
                 quantity=int(report.level),
                 timestamp=report.timestamp,
-                action="set",
+                action="increment" if report.is_increment else "set",
                 stripe_version=USAGE_RECORDS_VERSION,
                 idempotency_key=dispatch.request_key,
             )

@@ -44,6 +44,17 @@ def subscription_in_path(call: Call) -> Subscription:
     return subscription
 
 
+def _thresholds(params: dict[str, Any]) -> dict[str, Any] | None:
+    """Return at which amount a subscription is to be billed early, as it is shown."""
+    given = params.get("billing_thresholds")
+    if not given:
+        return None
+    return {
+        "amount_gte": given.get("amount_gte"),
+        "reset_billing_cycle_anchor": given.get("reset_billing_cycle_anchor", False),
+    }
+
+
 def create_subscription(call: Call) -> dict[str, Any]:
     """Create a subscription and bill its start.
 
@@ -126,6 +137,7 @@ def _subscription(call: Call, customer: Customer, params: dict[str, Any]) -> Sub
             account, params.get("default_tax_rates"), "default_tax_rates"
         ),
         description=params.get("description") or None,
+        billing_thresholds=_thresholds(params),
         metadata=merged_metadata({}, params.get("metadata")),
         test_clock=customer.test_clock,
     )
@@ -347,6 +359,7 @@ def _has_period(subscription: Subscription, wanted: dict[str, Any]) -> bool:
 
 CREATE_SUPPORTS = (
     "automatic_tax.enabled=false billing_cycle_anchor billing_cycle_anchor_config "
+    "billing_thresholds.amount_gte billing_thresholds.reset_billing_cycle_anchor "
     "billing_mode cancel_at cancel_at_period_end collection_method currency customer "
     "days_until_due default_payment_method default_tax_rates description items.metadata items.plan "
     "items.price items.price_data items.quantity items.tax_rates metadata off_session "

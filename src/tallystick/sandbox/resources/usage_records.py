@@ -46,7 +46,9 @@ def create_usage_record(call: Call) -> dict[str, Any]:
 
     Raises:
         StripeError: 400, a cancelled subscription, a timestamp before the period (its sentence is
-            recorded, without a code) or in the future, a negative quantity.
+            recorded, without a code) or in the future, a negative quantity, ``set`` on a
+            subscription with billing thresholds (SDK11: "not allowed with billing_thresholds"; the
+            sentence is the sandbox's own).
     """
     subscription, item = _legacy_item(call)
     now = call.now(subscription.test_clock)
@@ -65,6 +67,12 @@ def create_usage_record(call: Call) -> dict[str, Any]:
         raise refused(
             "Cannot create the usage record with this timestamp because it is in the future.",
             "timestamp",
+        )
+    if subscription.billing_thresholds and call.params.get("action") == "set":
+        raise refused(
+            "Usage records cannot be set on a subscription with billing thresholds; use "
+            "`action=increment`.",
+            "action",
         )
     quantity = call.params["quantity"]
     if quantity < 0:

@@ -54,7 +54,7 @@ def render_subscription(account: Account, subscription: Subscription) -> dict[st
         "billing_cycle_anchor_config": subscription.anchor_config,
         "billing_mode": _billing_mode(subscription),
         "billing_schedules": [],
-        "billing_thresholds": None,
+        "billing_thresholds": subscription.billing_thresholds,
         "cancel_at": subscription.cancel_at,
         "cancel_at_period_end": subscription.cancel_at_period_end,
         "canceled_at": subscription.canceled_at,

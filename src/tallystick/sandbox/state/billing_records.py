@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -50,6 +51,7 @@ class Subscription(Record):
     latest_invoice: str | None = None
     billing_mode_updated_at: int | None = None
     proration_discounts: str = "included"
+    billing_thresholds: dict[str, Any] | None = None
 
     @property
     def is_flexible(self) -> bool:
