@@ -30,8 +30,8 @@ TOMORROW = partition_of(TODAY + DAY_US)
 
 FILLED = f"""
 INSERT INTO usage_events
-SELECT n, 's', n::text, 'seen', 'c' || n % 500, {TODAY - DAY_US} + n::bigint * {DAY_US // 10_000}, {NOW},
-    1, '', false
+SELECT n, 's', n::text, 'seen', 'c' || n % 500, {TODAY - DAY_US} + n::bigint * {DAY_US // 10_000},
+    {NOW}, 1, '', false
 FROM generate_series(0, 59999) AS n;
 INSERT INTO event_identities
 SELECT lpad(seq::text, 32, '0')::uuid, seq, occurred_at FROM usage_events;
