@@ -91,6 +91,12 @@ def archived_events(connection: sqlite3.Connection) -> Iterator[StoredEvent]:
                 yield _with_correction(stored, corrected)
 
 
+def days_under_way(connection: sqlite3.Connection) -> set[int]:
+    """Return the archived days of which some events are in the database too."""
+    rows = connection.execute(_SQL["parts"], _EVER)
+    return {row[0] for row in rows if row[-1] < row[3]}
+
+
 def archived_rows_of_type(
     connection: sqlite3.Connection, event_type: str, *, only_history: bool = False
 ) -> Iterator[tuple[int, str, int, Decimal, bytes]]:

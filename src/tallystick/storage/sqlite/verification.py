@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from heapq import merge
 from typing import TYPE_CHECKING
 
 from tallystick.domain.aggregation import RollupState
 from tallystick.domain.events import identity_of
-from tallystick.domain.instants import format_instant
+from tallystick.domain.instants import DAY_US, format_instant
 from tallystick.domain.periods import hour_of
 from tallystick.domain.quantity import from_parts
 from tallystick.ports.outbox import Reported
 from tallystick.ports.verification import Cell, ReportedPeriod
 from tallystick.storage.details import detail_of
 from tallystick.storage.selections import Selections
-from tallystick.storage.sqlite.archived_events import archived_events
+from tallystick.storage.sqlite.archived_events import archived_events, days_under_way
 from tallystick.storage.sqlite.events import corrected_event
 from tallystick.storage.sqlite.history import history_cells
 from tallystick.storage.sqlite.outbox import stored_report
@@ -81,13 +82,20 @@ class _SqliteSnapshot:
         selections = Selections(self._connection.execute(_SQL["all_selections"]))
         plain_ids = {kind: found.plain_id for kind, found in selections.by_type.items()}
         ends: dict[tuple[int, str, int], int] = {}
-        for stored in archived_events(self._connection):  # chains go on where these end
+        moving = days_under_way(self._connection)
+        beside: list[tuple[int, int | None, str, str, int]] = []
+        for stored in archived_events(self._connection):
             event = stored.event
+            if event.occurred_at - event.occurred_at % DAY_US in moving:
+                link = (stored.seq, None, event.type, event.customer, event.occurred_at)
+                beside.append(link)
+                continue
             key = (hour_of(event.occurred_at), event.customer, plain_ids.get(event.type, 0))
-            ends[key] = max(stored.seq, ends.get(key, 0))
-        for seq, previous_seq, type_, customer, at in self._connection.execute(_SQL["all_links"]):
+            ends[key] = max(stored.seq, ends.get(key, 0))  # where the chain in the database goes on
+        links = self._connection.execute(_SQL["all_links"])
+        for seq, previous_seq, type_, customer, at in merge(links, sorted(beside)):
             key = (hour_of(at), customer, plain_ids.get(type_, 0))
-            if ends.get(key, 0) != previous_seq:
+            if previous_seq not in (None, ends.get(key, 0)):
                 yield f"event {seq} follows {previous_seq} in its hour, not {ends.get(key, 0)}"
             ends[key] = seq
         kept = {
