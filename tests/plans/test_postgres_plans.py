@@ -71,7 +71,7 @@ def filled() -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """A database with some days of events, which the planner knows about."""
     with fresh_database() as url:
         database = PostgresDatabase(url, no_archive)
-        make_partitions(database, NOW)
+        make_partitions(database, NOW).result()
         database.close()
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(FILLED)

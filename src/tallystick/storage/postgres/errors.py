@@ -18,7 +18,8 @@ from tallystick.ports.errors import (
 RETRIED = (errors.SerializationFailure, errors.DeadlockDetected)
 """The server undid the transaction so that another one could go on: the same work may succeed."""
 
-_WAITED_TOO_LONG = (errors.LockNotAvailable, errors.QueryCanceled)
+WAITED_TOO_LONG = (errors.LockNotAvailable, errors.QueryCanceled)
+"""Somebody else's transaction, most likely, was in the way for longer than ours waits."""
 
 _FOR_PEOPLE = (  # a person must change something before it works
     errors.InsufficientPrivilege,
@@ -37,7 +38,7 @@ def translated(error: psycopg.Error) -> PortError:
         return UsageOverflow("a sum of usage would leave the range that is added exactly")
     if isinstance(error, errors.TooManyConnections):
         return StoreBusy(f"PostgreSQL takes no more connections ({text}); nothing was stored")
-    if isinstance(error, _WAITED_TOO_LONG):
+    if isinstance(error, WAITED_TOO_LONG):
         return StoreUnavailable(
             f"PostgreSQL was waited for too long ({text}): somebody else's transaction may hold a "
             "lock; nothing was stored"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from tallystick.domain.events import EventStatus, UsageEvent, identity_of, same_content
-from tallystick.domain.instants import DAY_US
+from tallystick.domain.instants import HOUR_US
 from tallystick.domain.quantity import plain
 from tallystick.storage.postgres.archived_events import (
     archived_after,
@@ -44,7 +44,7 @@ class PostgresEventStore:
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
         self._known = _Known(-1, Selections(()))
-        self._partitioned_day = -1
+        self._partitioned_hour = -1
 
     def append(
         self, events: Sequence[UsageEvent], received_at: int, *, is_history: bool = False
@@ -55,9 +55,9 @@ class PostgresEventStore:
         def append(connection: Connection) -> list[EventStatus]:
             return self._append(connection, events, identities, received_at, is_history=is_history)
 
-        day = received_at // DAY_US
-        if day != self._partitioned_day:
-            self._partitioned_day = day
+        hour = received_at // HOUR_US
+        if hour != self._partitioned_hour:
+            self._partitioned_hour = hour
             make_partitions(self._database, received_at)
         return self._database.submit(append)
 

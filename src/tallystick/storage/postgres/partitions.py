@@ -1,13 +1,16 @@
-"""Partitions of the event log: one a UTC day, made ahead of time."""
+"""Partitions of the event log: one a UTC day, made ahead of time, gone once they are empty."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from psycopg import sql
+from psycopg import Cursor, sql
+from psycopg.errors import CheckViolation
 
 from tallystick.domain.instants import DAY_US, format_instant
+from tallystick.storage.postgres.errors import WAITED_TOO_LONG
 from tallystick.storage.postgres.locks import PARTITIONS
 from tallystick.storage.postgres.statements import statements
 
@@ -19,53 +22,83 @@ if TYPE_CHECKING:
 DAYS_AHEAD = 3
 """Days that have their partition before they begin: so long may making one fail unnoticed."""
 
-_PREFIX = "usage_events_"
+EMPTY_DAYS_KEPT = 35
+"""Days that keep their partition though nothing is in it: events may still come late."""
+
+_DAY = re.compile(r"usage_events_(\d{4})_(\d\d)_(\d\d)")
 _SQL = statements("partitions")
 _log = structlog.get_logger()
 
 
-def make_partitions(database: PostgresDatabase, now: int) -> None:
-    """Have the partitions of this day and the next ones made where they are missing, soon.
+def make_partitions(database: PostgresDatabase, now: int) -> Future[None]:
+    """Have the partitions of this day and the next ones made where they are missing, and those that
+    are empty since long dropped; the future completes when that is done or put off.
 
     Days before the first one made share a partition, and so do days further ahead until their own
-    is made. What fails is logged and left to the next day: until then events have their place all
-    the same.
+    is made: events have their place whether this succeeds or not.
     """
-    made = database.submit(lambda connection: _make_missing(connection, now))
-    made.add_done_callback(_log_failure)
+    return database.submit(lambda connection: _look_after(connection, now))
 
 
-def _log_failure(made: Future[None]) -> None:
-    error = made.exception()
-    if error is not None:
-        _log.warning("postgres.partitions_not_made", detail=str(error))
+def _look_after(connection: Connection, now: int) -> None:
+    for work in (_make_missing, _drop_empty):
+        try:
+            with connection.transaction():
+                work(connection, now)
+        except (*WAITED_TOO_LONG, CheckViolation) as error:
+            # somebody reads for long, or writes just now what would have to move
+            _log.info("postgres.partitions_put_off", detail=str(error).strip())
 
 
 def _make_missing(connection: Connection, now: int) -> None:
-    (is_alone,) = connection.execute(_SQL["try_alone"], (PARTITIONS,)).fetchone() or (False,)
-    if not is_alone:
-        return
-    connection.execute(_SQL["wait_briefly"])
-    known = {name for (name,) in connection.execute(_SQL["partitions"])}
+    known = _partitions(connection)
     today = now - now % DAY_US
-    if f"{_PREFIX}past" not in known:
+    if known and "usage_events_past" not in known:
         _run(connection, "attach_past", before_at=today)
     for day_at in range(today, today + DAYS_AHEAD * DAY_US + 1, DAY_US):
         name = partition_of(day_at)
-        if name not in known:
+        if known and name not in known:
             bounds = {"from_at": day_at, "to_at": day_at + DAY_US}
             _run(connection, "make_day", day=name)
             _run(connection, "move_day", day=name, **bounds)
             _run(connection, "attach_day", day=name, **bounds)
 
 
+def _drop_empty(connection: Connection, now: int) -> None:
+    """Drop the partitions of days whose events have all gone to the archive.
+
+    What comes for such a day later has its place beside the days that have no partition.
+    """
+    oldest_kept = partition_of(now - EMPTY_DAYS_KEPT * DAY_US)
+    for name in sorted(_partitions(connection)):
+        if _DAY.fullmatch(name) and name < oldest_kept and _is_empty(connection, name):
+            _run(connection, "lock_day", day=name)
+            if _is_empty(connection, name):
+                _run(connection, "drop_day", day=name)
+
+
+def _is_empty(connection: Connection, name: str) -> bool:
+    return _run(connection, "day_has_events", day=name).fetchone() == (False,)
+
+
+def _partitions(connection: Connection) -> set[str]:
+    """Return the partitions that there are; none, if another process looks after them now."""
+    (is_alone,) = connection.execute(_SQL["try_alone"], (PARTITIONS,)).fetchone() or (False,)
+    if not is_alone:
+        return set()
+    connection.execute(_SQL["wait_briefly"])
+    return {name for (name,) in connection.execute(_SQL["partitions"])}
+
+
 def partition_of(day_at: int) -> str:
     """Return the name of a day's partition."""
-    return _PREFIX + format_instant(day_at)[:10].replace("-", "_")
+    return "usage_events_" + format_instant(day_at)[:10].replace("-", "_")
 
 
-def _run(connection: Connection, name: str, *, day: str | None = None, **bounds: Any) -> None:
+def _run(
+    connection: Connection, name: str, *, day: str | None = None, **bounds: Any
+) -> Cursor[tuple[Any, ...]]:
     named: dict[str, sql.Composable] = {key: sql.Literal(at) for key, at in bounds.items()}
     if day is not None:
         named["day"] = sql.Identifier(day)
-    connection.execute(sql.SQL(_SQL[name]).format(**named))
+    return connection.execute(sql.SQL(_SQL[name]).format(**named))

@@ -26,3 +26,13 @@ INSERT INTO {day} SELECT * FROM early;
 
 -- name: attach_day
 ALTER TABLE usage_events ATTACH PARTITION {day} FOR VALUES FROM ({from_at}) TO ({to_at});
+
+-- name: day_has_events
+SELECT EXISTS (SELECT 1 FROM {day});
+
+-- name: lock_day
+-- The whole log first, in the order in which who appends takes them.
+LOCK TABLE ONLY usage_events, {day} IN ACCESS EXCLUSIVE MODE;
+
+-- name: drop_day
+DROP TABLE {day};
