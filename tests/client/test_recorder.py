@@ -23,12 +23,13 @@ from unittest import mock
 import pytest
 
 import tallystick
+from tallystick.billing.catalog_file import read_catalog
 from tallystick.cli.local_servers import LocalServer
 from tallystick.client.moments import Moments, uuid7
 from tallystick.client.spool import SEGMENT_BYTES_MAX, Segment
 from tallystick.config import Settings
 from tallystick.wiring import Tallystick
-from tests.fixtures.commands import answer_of
+from tests.fixtures.keys import key_for
 from tests.fixtures.paths import CATALOG_FILE
 from tests.fixtures.stripe_account import environment_of
 
@@ -45,9 +46,12 @@ class Installation:
         self.environment = environment_of(settings)
         self.folder = folder
         self.spool = folder / "spool"
-        answer_of("init", environment=self.environment)
-        answer_of("apply", str(CATALOG_FILE), environment=self.environment)
-        self.key = answer_of("keys", "create", "test", environment=self.environment)["key"]
+        catalog = read_catalog(CATALOG_FILE)
+        meter_ids = {meter.key: f"mtr_test_{meter.key}" for meter in catalog.meters}
+        price_ids = {price.key: f"price_test_{price.key}" for price in catalog.prices}
+        with Tallystick(settings) as product:
+            product.catalog.keep(catalog, meter_ids, price_ids, product.clock.now())
+            self.key = key_for(product, "test")
 
     def serve(self, port: int = 0) -> LocalServer:
         name = f"server-{uuid.uuid4().hex[:6]}"
