@@ -81,7 +81,7 @@ class UsageMachine(RuleBasedStateMachine):
         self._folder = tempfile.TemporaryDirectory()
         self._small = [  # so that merges and a full memory happen in a run this short
             mock.patch.object(identities, "GATHERED_MAX", 6),
-            mock.patch.object(identities, "MERGED_MIN", 1),
+            mock.patch.object(identities, "STEP", 2),
             mock.patch.object(identities, "MERGED_PER_EVENT", 1),
             mock.patch.object(rollups, "CELLS_MAX", 4),
         ]

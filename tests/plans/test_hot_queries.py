@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tallystick.wiring import Tallystick
 
 HOT = [
-    ("events", "find_identities", "event_identities USING PRIMARY KEY"),
-    ("events", "identities_after", "usage_events USING INTEGER PRIMARY KEY"),
+    ("identities", "find_identities", "event_identities USING PRIMARY KEY"),
+    ("identities", "identities_after", "usage_events USING INTEGER PRIMARY KEY"),
     ("events", "events_at", "usage_events USING INTEGER PRIMARY KEY"),
     ("events", "scan_events", "usage_events USING INTEGER PRIMARY KEY"),
     ("rollups", "cells_of", "cell USING PRIMARY KEY"),

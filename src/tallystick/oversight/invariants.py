@@ -7,7 +7,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from tallystick.domain.aggregation import EMPTY, RollupState
-from tallystick.domain.events import identity_of
 from tallystick.domain.instants import format_instant
 from tallystick.domain.periods import Period
 from tallystick.domain.quantity import ZERO, add_all, plain
@@ -75,9 +74,7 @@ def _check_events(snapshot: Snapshot, recount: Recount) -> CheckResult:
     events = snapshot.events()
     while batch := list(islice(events, EVENTS_BATCH)):
         checked += len(batch)
-        places = snapshot.places(
-            [identity_of(stored.event.source, stored.event.id) for stored in batch]
-        )
+        places = snapshot.places([stored.event for stored in batch])
         for stored, place in zip(batch, places, strict=True):
             if place != stored.seq:
                 findings.append(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from tallystick.domain.aggregation import RollupState
+    from tallystick.domain.events import UsageEvent
     from tallystick.domain.meters import Selection
     from tallystick.domain.reports import UsageReport
     from tallystick.ports.event_store import StoredEvent
@@ -44,8 +45,10 @@ class Snapshot(Protocol):
         """
         ...
 
-    def places(self, identities: list[bytes]) -> list[int | None]:
-        """Return the ``seq`` of the event known under each identity, None where there is none."""
+    def places(self, events: Sequence[UsageEvent]) -> list[int | None]:
+        """Return the ``seq`` of the event known under each one's identity, None where there is
+        none.
+        """
         ...
 
     def faults(self) -> Iterator[str]:

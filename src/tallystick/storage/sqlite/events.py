@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tallystick.domain.corrections import Correction, CorrectionStatus
-from tallystick.domain.events import EventStatus, UsageEvent, identity_of, same_content
+from tallystick.domain.events import EventStatus, UsageEvent, same_content
 from tallystick.ports.errors import UsageOverflow
 from tallystick.ports.event_store import StoredEvent
 from tallystick.storage.sqlite.archived_events import (
@@ -17,7 +17,7 @@ from tallystick.storage.sqlite.archived_events import (
 )
 from tallystick.storage.sqlite.corrections import correct_event
 from tallystick.storage.sqlite.history import keep_history
-from tallystick.storage.sqlite.identities import IdentityIndex
+from tallystick.storage.sqlite.identities import IdentityIndex, identity_key
 from tallystick.storage.sqlite.rollups import RollupWriter
 from tallystick.storage.sqlite.statements import read_rows, statements, write_rows
 
@@ -43,7 +43,7 @@ class SqliteEventStore:
         self, events: Sequence[UsageEvent], received_at: int, *, is_history: bool = False
     ) -> Future[list[EventStatus]]:
         """Append events in order, once each, and add them to their selections' rollups."""
-        identities = [identity_of(event.source, event.id) for event in events]
+        identities = [identity_key(event.source, event.id) for event in events]
         return self._database.write(
             lambda connection: self._log.append(
                 connection, events, identities, received_at, is_history=is_history
@@ -60,7 +60,7 @@ class SqliteEventStore:
 
     def find(self, source: str, event_id: str) -> StoredEvent | None:
         """Return the event known under this identity, with its correction."""
-        identity = identity_of(source, event_id)
+        identity = identity_key(source, event_id)
         return self._database.write(
             lambda connection: self._log.find(connection, identity)
         ).result()
@@ -153,7 +153,7 @@ class _LogWriter:
     ) -> list[CorrectionStatus]:
         self._refresh(connection)
         self._rollups.forget()  # their hours are folded beside what it remembers
-        identities = [identity_of(each.source, each.id) for each in corrections]
+        identities = [identity_key(each.source, each.id) for each in corrections]
         places = self._identities.find(connection, identities)
         return [
             correct_event(connection, self._rollups.selections, places[identity], each, now)

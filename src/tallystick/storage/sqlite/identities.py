@@ -1,108 +1,182 @@
 """Which events are known, for ever: recent ones in memory, all others in a table on disk.
 
-An identity is a digest, so each belongs somewhere else in the table: to write every one at once
-would touch a page per event. They gather in memory instead, and are merged in the order of the
-table's key, a few with each commit. Memory is only a copy of what the log holds beyond
-``merged_seq``: after a crash it is read from there.
+The digest of an identity belongs anywhere in the table: to write every one at once would touch a
+page per event. They gather in memory instead, and are merged in the order of the table's key, a few
+with each commit. Memory is only a copy of what the log holds beyond ``merged_seq``: after a crash
+it is read from there.
 """
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from tallystick.domain.events import identity_of
+from tallystick.storage.sqlite.identity_filter import IdentityFilter
 from tallystick.storage.sqlite.statements import read_rows, statements, write_rows
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-GATHERED_MAX = 262_144
-"""Identities gathered before they are merged: about 45 MB, and two seconds to read again."""
+GATHERED_MAX = 196_608
+"""Identities gathered before they are merged: about 35 MB, and two seconds to read again."""
 
-MERGED_PER_EVENT = 2
-"""Identities merged for each new one: twice as fast as they come, so that a merge ends in time."""
+MERGED_PER_EVENT = 3
+"""Steps of a merge are taken as if so many identities were merged for each new one: those that are
+dealt first are taken twice, and a merge ends before the next one begins."""
 
-MERGED_MIN = 64
-"""Identities merged with a commit, however few events it has."""
+STEP = 1_024
+"""Identities of one step: some milliseconds, which a commit waits for now and then."""
 
-_SQL = statements("events")
+_DIGEST_BYTES = 16
+_TIME_BYTES = 6
+_UUID_CHARS = 36
+_SQL = statements("identities")
+
+
+def identity_key(source: str, event_id: str) -> bytes:
+    """Return the key of an identity in the table: its digest, after the time of a UUIDv7.
+
+    It depends on the identity alone, and two identities never share one. With the time in front new
+    identities stand next to each other.
+    """
+    digest = identity_of(source, event_id)
+    if len(event_id) == _UUID_CHARS and event_id[14] == "7":
+        try:
+            time = bytes.fromhex(event_id[:8] + event_id[9:13])
+        except ValueError:
+            return digest
+        if len(time) == _TIME_BYTES:
+            return time + digest
+    return digest
 
 
 class IdentityIndex:
-    """Finds the event of an identity. Only the writer's thread may use it, in a transaction."""
+    """Finds the event of an identity, by its key. Only the writer's thread may use it, in a
+    transaction.
+    """
 
     def __init__(self) -> None:
         self._recent: dict[bytes, int] = {}
-        self._merging: dict[bytes, int] = {}
-        self._waiting: list[bytes] = []
-        self._merging_upto = 0
-        self._merged_seq = 0
+        self._merge: _Merge | None = None
+        self._owed = 0
+        self._filter: IdentityFilter | None = None
+        self._filtered_seq = 0
         self.last_seq = 0
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Read what the log has gained since the last load, all that is not merged at first."""
-        last_seq, merged_seq = connection.execute(_SQL["log_end"]).fetchone()
-        if not self.last_seq:
-            self.last_seq = self._merged_seq = merged_seq
+        last_seq, merged_seq, filtered_seq = connection.execute(_SQL["log_end"]).fetchone()
+        if self._filter is None:
+            self.last_seq = merged_seq
+            self._filter = IdentityFilter()
+            if filtered_seq < merged_seq:
+                self._filter.rebuild(connection)
+            else:
+                self._filter.read(connection)
+        self._filtered_seq = filtered_seq
         if last_seq > self.last_seq:
             rows = connection.execute(_SQL["identities_after"], (self.last_seq,))
             self._recent.update(
-                (identity_of(source, event_id), seq) for seq, source, event_id in rows
+                (identity_key(source, event_id), seq) for seq, source, event_id in rows
             )
-        self.last_seq = last_seq
-        self._merged_seq = max(self._merged_seq, merged_seq)
+            self.last_seq = last_seq
 
-    def find(self, connection: sqlite3.Connection, identities: Sequence[bytes]) -> dict[bytes, int]:
+    def find(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, int]:
         """Return the place in the log of those that are stored."""
-        found = {identity: self._recent[identity] for identity in self._recent.keys() & identities}
-        if self._merging:
-            hits = self._merging.keys() & identities
-            found.update((identity, self._merging[identity]) for identity in hits)
-        if not self._merged_seq:
-            return found
-        asked = identities if not found else [each for each in identities if each not in found]
-        found.update(read_rows(connection, _SQL["find_identities"], asked, 1))
+        assert self._filter is not None
+        found = {key: self._recent[key] for key in self._recent.keys() & keys}
+        if self._merge is not None:
+            merging = self._merge.places
+            found.update((key, merging[key]) for key in merging.keys() & keys)
+        passing = self._filter.passing(keys)
+        if passing:
+            # a UUIDv7 that was merged before the time came into the key has its digest alone
+            asked = {
+                form: key
+                for key in passing
+                if key not in found
+                for form in (key, key[-_DIGEST_BYTES:])
+            }
+            rows = read_rows(connection, _SQL["find_identities"], list(asked), 1)
+            found.update((asked[form], seq) for form, seq in rows)
         return found
 
-    def add(self, identities: Sequence[bytes]) -> None:
+    def add(self, keys: Sequence[bytes]) -> None:
         """Remember the identities of events that were appended in this order."""
         first = self.last_seq + 1
-        self._recent.update(zip(identities, range(first, first + len(identities)), strict=True))
-        self.last_seq += len(identities)
+        self._recent.update(zip(keys, range(first, first + len(keys)), strict=True))
+        self.last_seq += len(keys)
 
     def merge_some(self, connection: sqlite3.Connection, added: int) -> None:
-        """Take the next step of a merge, in proportion to what was added; begin one if it is time.
-
-        It goes through the table in order, so that each page is written once in a merge.
-        """
-        if not self._merging:
+        """Take the next steps of a merge, by what was added; begin one if it is time."""
+        assert self._filter is not None
+        if self._merge is None:
             if len(self._recent) < GATHERED_MAX:
                 return
-            self._merging, self._recent = self._recent, {}
-            self._waiting = sorted(self._merging, reverse=True)
-            self._merging_upto = self.last_seq
-        count = max(MERGED_MIN, MERGED_PER_EVENT * added)
-        step, self._waiting[-count:] = self._waiting[-count:][::-1], []
-        rows = [part for identity in step for part in (identity, self._merging[identity])]
-        write_rows(connection, _SQL["merge_identities"], rows, 2)
-        if not self._waiting:
-            connection.execute(_SQL["merged_upto"], (self._merging_upto,))
-            self._merged_seq = self._merging_upto
-            self._merging = {}
+            self._merge = _Merge(self._recent, self.last_seq, self._filter)
+            self._recent = {}
+        self._owed += MERGED_PER_EVENT * added
+        while self._merge is not None and self._owed >= STEP:
+            self._owed -= STEP
+            if self._merge.step(connection, self._filtered_seq):
+                self._filtered_seq = max(self._filtered_seq, self._merge.upto)
+                self._merge = None
+
+
+class _Merge:
+    """Takes gathered identities into the table in steps: UUIDv7 as they came, which is nearly the
+    order of the key; the others dealt by their first byte, so that a page takes several at once;
+    then the filter is written. ``places`` and ``upto`` are what it merges, up to which event.
+    """
+
+    def __init__(
+        self, places: dict[bytes, int], upto: int, identity_filter: IdentityFilter
+    ) -> None:
+        self.places = places
+        self.upto = upto
+        self._filter = identity_filter
+        self._undealt = iter(places.items())
+        self._dealt: list[list[tuple[bytes, int]]] = [[] for _ in range(256)]
+
+    def step(self, connection: sqlite3.Connection, filtered_seq: int) -> bool:
+        """Take a step; tell whether it was the last one."""
+        taken = list(islice(self._undealt, STEP))
+        if taken:
+            self._insert(connection, [item for item in taken if len(item[0]) > _DIGEST_BYTES])
+            for item in taken:
+                if len(item[0]) == _DIGEST_BYTES:
+                    self._dealt[item[0][0]].append(item)
+            return False
+        while self._dealt and len(taken) < STEP:
+            taken += self._dealt.pop()
+        if taken:
+            self._insert(connection, taken)
+            return False
+        if filtered_seq < self.upto:  # otherwise another process wrote one that knows more
+            self._filter.write(connection)
+            connection.execute(_SQL["filtered_upto"], (self.upto,))
+        connection.execute(_SQL["merged_upto"], (self.upto,))
+        return True
+
+    def _insert(self, connection: sqlite3.Connection, items: list[tuple[bytes, int]]) -> None:
+        items.sort()
+        write_rows(connection, _SQL["merge_identities"], list(chain.from_iterable(items)), 2)
+        self._filter.add(key for key, _ in items)
 
 
 def merge_upto(connection: sqlite3.Connection, upto: int, limit: int) -> bool:
     """Merge the next identities of the log up to a place; tell whether there are more.
 
-    For whoever lets events leave the log. The writer that serves may merge some of them again.
+    For whoever lets events leave the log. The filter in the database lags behind then, until the
+    writer that serves merges them again, or one that starts makes it anew.
     """
-    _, merged_seq = connection.execute(_SQL["log_end"]).fetchone()
+    _, merged_seq, _ = connection.execute(_SQL["log_end"]).fetchone()
     rows = connection.execute(_SQL["identities_upto"], (merged_seq, upto, limit)).fetchall()
     if not rows:
         return False
-    merged = sorted((identity_of(source, event_id), seq) for seq, source, event_id in rows)
+    merged = sorted((identity_key(source, event_id), seq) for seq, source, event_id in rows)
     write_rows(connection, _SQL["merge_identities"], list(chain.from_iterable(merged)), 2)
     connection.execute(_SQL["merged_upto"], (rows[-1][0],))
     return len(rows) == limit

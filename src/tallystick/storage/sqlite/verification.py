@@ -7,7 +7,6 @@ from heapq import merge
 from typing import TYPE_CHECKING
 
 from tallystick.domain.aggregation import RollupState
-from tallystick.domain.events import identity_of
 from tallystick.domain.instants import DAY_US, format_instant
 from tallystick.domain.periods import hour_of
 from tallystick.domain.quantity import from_parts
@@ -18,13 +17,15 @@ from tallystick.storage.selections import Selections
 from tallystick.storage.sqlite.archived_events import archived_events, days_under_way
 from tallystick.storage.sqlite.events import corrected_event
 from tallystick.storage.sqlite.history import history_cells
+from tallystick.storage.sqlite.identities import IdentityIndex, identity_key
 from tallystick.storage.sqlite.outbox import stored_report
 from tallystick.storage.sqlite.statements import statements
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from tallystick.domain.events import UsageEvent
     from tallystick.domain.reports import UsageReport
     from tallystick.ports.event_store import StoredEvent
     from tallystick.storage.sqlite.database import SqliteDatabase
@@ -50,24 +51,20 @@ class _SqliteSnapshot:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         (self._merged_seq,) = connection.execute(_SQL["merged_seq"]).fetchone()
-        self._recent: dict[bytes, int] | None = None
+        self._index: IdentityIndex | None = None
 
     def events(self) -> Iterator[StoredEvent]:
         yield from archived_events(self._connection)
         for row in self._connection.execute(_SQL["all_events"]):
             yield corrected_event(row)
 
-    def places(self, identities: list[bytes]) -> list[int | None]:
-        if self._recent is None:
-            rows = self._connection.execute(_SQL["identities_after"], (self._merged_seq,))
-            self._recent = {}
-            for seq, source, event_id in rows:
-                self._recent.setdefault(identity_of(source, event_id), seq)
-        return [self._place(identity, self._recent) for identity in identities]
-
-    def _place(self, identity: bytes, recent: dict[bytes, int]) -> int | None:
-        row = self._connection.execute(_SQL["place_of_identity"], (identity,)).fetchone()
-        return int(row[0]) if row else recent.get(identity)
+    def places(self, events: Sequence[UsageEvent]) -> list[int | None]:
+        if self._index is None:
+            self._index = IdentityIndex()
+            self._index.load(self._connection)
+        keys = [identity_key(event.source, event.id) for event in events]
+        found = self._index.find(self._connection, keys)
+        return [found.get(key) for key in keys]
 
     def faults(self) -> Iterator[str]:
         identities, events = self._connection.execute(

@@ -1,28 +1,5 @@
--- name: log_end
--- The newest event's place in the log, and up to where identities are merged.
-SELECT (SELECT COALESCE(MAX(seq), 0) FROM usage_events), merged_seq FROM identity_merges;
-
 -- name: catalog_version
 SELECT catalog_version FROM installation;
-
--- name: identities_after
-SELECT seq, source, id FROM usage_events WHERE seq > ? ORDER BY seq;
-
--- name: identities_upto
-SELECT seq, source, id FROM usage_events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
-
--- name: find_identities
--- Seeks each; most are new, and then none is found.
-WITH wanted (identity) AS (VALUES (?))
-SELECT event_identities.identity, event_identities.seq
-FROM wanted CROSS JOIN event_identities ON event_identities.identity = wanted.identity;
-
--- name: merge_identities
--- What a crash left half merged is merged once more.
-INSERT INTO event_identities (identity, seq) VALUES (?, ?) ON CONFLICT DO NOTHING;
-
--- name: merged_upto
-UPDATE identity_merges SET merged_seq = MAX(merged_seq, ?);
 
 -- name: append_events
 INSERT INTO usage_events (

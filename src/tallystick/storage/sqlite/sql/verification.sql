@@ -6,14 +6,8 @@ LEFT JOIN event_corrections AS correction
     ON correction.id = (SELECT MAX(id) FROM event_corrections WHERE seq = event.seq)
 ORDER BY event.seq;
 
--- name: place_of_identity
-SELECT seq FROM event_identities WHERE identity = ?;
-
 -- name: merged_seq
 SELECT merged_seq FROM identity_merges;
-
--- name: identities_after
-SELECT seq, source, id FROM usage_events WHERE seq > ?;
 
 -- name: count_merged
 SELECT

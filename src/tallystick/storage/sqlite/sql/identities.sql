@@ -1,0 +1,34 @@
+-- name: log_end
+-- The newest event's place in the log, and up to where identities are merged, and in the filter.
+SELECT (SELECT COALESCE(MAX(seq), 0) FROM usage_events), merged_seq, filtered_seq
+FROM identity_merges;
+
+-- name: identities_after
+SELECT seq, source, id FROM usage_events WHERE seq > ? ORDER BY seq;
+
+-- name: identities_upto
+SELECT seq, source, id FROM usage_events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
+
+-- name: find_identities
+WITH wanted (identity) AS (VALUES (?))
+SELECT event_identities.identity, event_identities.seq
+FROM wanted CROSS JOIN event_identities ON event_identities.identity = wanted.identity;
+
+-- name: merge_identities
+-- What a crash left half merged is merged once more.
+INSERT INTO event_identities (identity, seq) VALUES (?, ?) ON CONFLICT DO NOTHING;
+
+-- name: merged_upto
+UPDATE identity_merges SET merged_seq = MAX(merged_seq, ?);
+
+-- name: filtered_upto
+UPDATE identity_merges SET filtered_seq = ?;
+
+-- name: all_identities
+SELECT identity FROM event_identities;
+
+-- name: filter_parts
+SELECT part, bits FROM identity_filter;
+
+-- name: keep_filter_part
+INSERT OR REPLACE INTO identity_filter (part, bits) VALUES (?, ?);

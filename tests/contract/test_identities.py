@@ -1,0 +1,183 @@
+"""Identities of SQLite: keys that never meet, and memory, filter and table that agree."""
+
+from __future__ import annotations
+
+import sqlite3
+import string
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tallystick.domain.events import identity_of
+from tallystick.storage.sqlite import identities
+from tallystick.storage.sqlite.database import connect
+from tallystick.storage.sqlite.identities import IdentityIndex, identity_key, merge_upto
+from tallystick.storage.sqlite.migrations import migrate
+from tests.fixtures.seeds import chosen_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TIME_ORDERED = "0192f3a4-b5c6-7d00-8000-00000000{:04x}"
+RANDOM = "{:08x}-5f5f-4d00-8000-000000000000"
+
+ids = st.one_of(
+    st.text(string.printable, max_size=40),
+    st.integers(0, 300).map(TIME_ORDERED.format),
+    st.integers(0, 300).map(lambda number: TIME_ORDERED.format(number).upper()),
+    st.integers(0, 300).map(lambda number: f"{{{TIME_ORDERED.format(number)}}}"),
+    st.integers(0, 300).map(RANDOM.format),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "a\0b"]), ids), unique=True))
+def test_two_identities_never_share_a_key(names: list[tuple[str, str]]) -> None:
+    assert len({identity_key(*name) for name in names}) == len(names)
+    for name in names:
+        assert identity_key(*name).endswith(identity_of(*name))
+
+
+def test_only_a_uuid_of_version_7_has_its_time_before_the_digest() -> None:
+    ordered = TIME_ORDERED.format(1)
+    assert identity_key("s", ordered)[:6] == bytes.fromhex("0192f3a4b5c6")
+    assert len(identity_key("s", ordered.upper())) == 22
+    for other in (
+        RANDOM.format(1),
+        ordered.replace("-", ""),
+        ordered[:-1],
+        "0192f3a4-b5cx-7d00-8000-000000000001",
+        "0192 3a4-b5c6-7d00-8000-000000000001",
+        "",
+    ):
+        assert identity_key("s", other) == identity_of("s", other)
+
+
+class Log:
+    """A log of events with nothing but their names, and the index over it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.index = IdentityIndex()
+        self.index.load(connection)
+
+    def append(self, names: list[str]) -> None:
+        self.connection.execute("BEGIN IMMEDIATE")
+        self.index.load(self.connection)
+        keys = [identity_key("s", name) for name in names]
+        assert self.index.find(self.connection, keys) == {}
+        first = self.index.last_seq + 1
+        self.connection.executemany(
+            "INSERT INTO usage_events VALUES (?, 0, 's', ?, 't', 'c', 0, 0, '1', x'')",
+            list(enumerate(names, first)),
+        )
+        self.index.add(keys)
+        self.index.merge_some(self.connection, len(names))
+        self.connection.execute("COMMIT")
+
+    def places(self, names: list[str]) -> list[int | None]:
+        found = self.index.find(self.connection, [identity_key("s", name) for name in names])
+        return [found.get(identity_key("s", name)) for name in names]
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(identities, "GATHERED_MAX", 512)
+    monkeypatch.setattr(identities, "STEP", 32)
+    migrate(tmp_path / "log.db", 0)
+    return tmp_path / "log.db"
+
+
+@pytest.fixture
+def log(path: Path) -> Iterator[Log]:
+    log = Log(connect(path))
+    yield log
+    log.connection.close()
+
+
+def names_of(first: int, count: int) -> list[str]:
+    """Return names of both kinds, in turns."""
+    return [
+        (TIME_ORDERED if number % 2 else RANDOM).format(number)
+        for number in range(first, first + count)
+    ]
+
+
+def merged_seq(connection: sqlite3.Connection) -> int:
+    (found,) = connection.execute("SELECT merged_seq FROM identity_merges").fetchone()
+    return int(found)
+
+
+def test_every_identity_is_found_wherever_a_crash_left_the_merge(path: Path, log: Log) -> None:
+    names: list[str] = []
+    for batch in range(120):
+        added = names_of(batch * 20, 20)
+        log.append(added)
+        names += added
+        if batch % 3 == 0:  # what a process finds that starts after a crash here
+            again = Log(connect(path))
+            assert again.places(names) == list(range(1, len(names) + 1))
+            assert again.places(names_of(10_000, 50)) == [None] * 50
+            again.connection.close()
+    assert merged_seq(log.connection) > 1_000
+    assert log.places(names) == list(range(1, len(names) + 1))
+
+
+def test_a_crash_in_the_middle_of_a_merge_loses_and_doubles_no_identity(
+    path: Path, log: Log
+) -> None:
+    for batch in range(30):
+        log.append(names_of(batch * 20, 20))
+    (half,) = log.connection.execute("SELECT COUNT(*) FROM event_identities").fetchone()
+    assert 0 < half < 600
+    assert merged_seq(log.connection) == 0
+    after = Log(connect(path))
+    for batch in range(30, 90):
+        after.append(names_of(batch * 20, 20))
+    upto = merged_seq(after.connection)
+    (kept,) = after.connection.execute(
+        "SELECT COUNT(*) FROM event_identities WHERE seq <= ?", (upto,)
+    ).fetchone()
+    after.connection.close()
+    assert kept == upto >= 600
+
+
+def test_two_processes_that_merge_by_turns_forget_nothing(path: Path, log: Log) -> None:
+    other = Log(connect(path))
+    names: list[str] = []
+    for batch in range(150):
+        added = names_of(batch * 20, 20)
+        (log, other)[batch % 3 == 0].append(added)
+        names += added
+        if batch % 10 == 0:
+            third = Log(connect(path))
+            assert third.places(names) == list(range(1, len(names) + 1))
+            third.connection.close()
+    assert merged_seq(log.connection) > 2_000
+    other.connection.close()
+
+
+def test_the_filter_is_made_anew_where_the_copy_lags_behind(path: Path, log: Log) -> None:
+    names = names_of(chosen_seed() % 1_000, 1_000)
+    for first in range(0, 1_000, 50):
+        log.append(names[first : first + 50])
+    while merge_upto(log.connection, 1_000, 100):
+        pass
+    assert merged_seq(log.connection) == 1_000
+    log.connection.execute("DELETE FROM usage_events")  # as an archive lets them go
+    after = Log(connect(path))
+    assert after.places(names) == list(range(1, 1_001))
+    after.append(["new"])
+    assert after.places(["new"]) == [1_001]
+    after.connection.close()
+
+
+def test_a_uuid_that_was_merged_under_its_digest_alone_is_found(path: Path, log: Log) -> None:
+    name = TIME_ORDERED.format(7)
+    log.connection.execute("INSERT INTO event_identities VALUES (?, 1)", (identity_of("s", name),))
+    log.connection.execute("UPDATE identity_merges SET merged_seq = 1")
+    after = Log(connect(path))
+    assert after.places([name, TIME_ORDERED.format(8)]) == [1, None]
+    after.connection.close()
