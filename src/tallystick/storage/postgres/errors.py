@@ -21,6 +21,11 @@ RETRIED = (errors.SerializationFailure, errors.DeadlockDetected)
 WAITED_TOO_LONG = (errors.LockNotAvailable, errors.QueryCanceled)
 """Somebody else's transaction, most likely, was in the way for longer than ours waits."""
 
+_ENDED = (  # not the server's usual class for what may pass
+    errors.IdleInTransactionSessionTimeout,
+    errors.ReadOnlySqlTransaction,  # it is the standby now
+)
+
 _FOR_PEOPLE = (  # a person must change something before it works
     errors.InsufficientPrivilege,
     errors.InvalidAuthorizationSpecification,
@@ -45,7 +50,7 @@ def translated(error: psycopg.Error) -> PortError:
         )
     if isinstance(error, _FOR_PEOPLE):
         return StoreUnusable(f"PostgreSQL refused: {text}")
-    if isinstance(error, psycopg.OperationalError | errors.ReadOnlySqlTransaction):
+    if isinstance(error, (psycopg.OperationalError, *_ENDED)):
         return StoreUnavailable(f"PostgreSQL could not do it now ({text}); nothing was stored")
     return StoreUnusable(f"PostgreSQL refused: {text}")
 
