@@ -107,6 +107,21 @@ def test_a_price_that_comes_back_is_current_again(store: Tallystick) -> None:
     assert catalogs.current_prices() == {"base": "price_1"}
 
 
+def test_a_source_derives_ids_until_a_catalog_says_that_it_does_not(
+    store: Tallystick, other: Tallystick
+) -> None:
+    def keep(**sources: object) -> frozenset[str]:
+        declared = {name: {"derive_ids": derives} for name, derives in sources.items()}
+        store.catalog.keep(catalog_from_mapping({"sources": declared}), {}, {}, NOW)
+        return other.catalog.meters().deriving_sources
+
+    assert other.catalog.meters().deriving_sources == frozenset()
+    assert keep(gateway=True, cron=False) == {"gateway"}
+    assert keep(cron=True) == {"gateway", "cron"}
+    assert keep(gateway=False) == {"cron"}
+    assert store.catalog.meters().deriving_sources == {"cron"}
+
+
 def test_legacy_prices_say_how_records_are_added_up(store: Tallystick) -> None:
     legacy = catalog_from_mapping(
         {

@@ -30,6 +30,10 @@ HOT = [
     ("usage", "next_customer", "usage_spans USING PRIMARY KEY"),
     ("corrections", "event_to_correct", "event_corrections USING COVERING INDEX"),
     ("corrections", "hour_dimensions", "usage_rollups USING PRIMARY KEY"),
+    ("api_keys", "find_key", "api_keys USING INDEX"),
+    ("lateness", "delays_of_types", "usage_events USING INTEGER PRIMARY KEY"),
+    ("lateness", "events_of_type", "usage_events USING INTEGER PRIMARY KEY"),
+    ("lateness", "delays", "event_delays USING PRIMARY KEY"),
 ]
 TABLES = r"SCAN (usage_\w+|event_\w+|event|cell|correction)"
 
