@@ -5,36 +5,44 @@
 Makes a database whose days are all archived, then measures ingest and live usage on it, and on
 one with a million events over the same days, in turns. Run again on the folder, it only measures.
 
-What is made how: the files are written by the product's archive (``ParquetArchive.write``, which
-reads each back), the ledger's rows by its ledger. Rollups, spans and identities are what ingest
-would have written, but are inserted in bulk, without the events passing through ``usage_events``;
-`--check` lets the product verify some days. What is measured afterwards is the product alone.
+What is made how: half a day is made event by event; every other half day is the same one later,
+with ids of its own, so that each event has its own place, time, id and identity. The files are
+written by the product's archive, which reads each back. Rollups, spans, identities and the ledger's
+rows are what ingest and `archive run` would have written, but are inserted in bulk, without the
+events passing through the log; `--check` lets the product verify some days. What is measured
+afterwards is the product alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import secrets
 import shutil
 import sqlite3
 import time
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pyarrow
+import pyarrow.compute
+import pyarrow.ipc
 from rich.console import Console
 
 from tallystick.config import Settings
 from tallystick.domain.events import UsageEvent, identity_of
 from tallystick.domain.instants import DAY_US, HOUR_US, from_datetime
 from tallystick.domain.meters import Selection
-from tallystick.domain.quantity import parse_quantity
 from tallystick.ports.event_store import StoredEvent
-from tallystick.storage.archive.parquet import ParquetArchive
+from tallystick.storage.archive.parquet import ParquetArchive, table_of
 from tallystick.wiring import Tallystick
 from tests.bench.corpus import CUSTOMERS, SKEW, Corpus
 from tests.bench.load import drive
@@ -46,7 +54,7 @@ if TYPE_CHECKING:
     from tallystick.ports.archive import ArchivedPart
 
 SMALL_EVENTS = 1_000_000
-PART_EVENTS = 500_000
+HALF_US = DAY_US // 2
 BUCKETS = 256
 BATCH = 100
 CONNECTIONS = 50
@@ -55,46 +63,31 @@ _PLACE_BYTES = 8
 _ENTRY_BYTES = 16 + _PLACE_BYTES
 
 
-class DayMade(NamedTuple):
-    """A day that a worker wrote: its parts, its cells, and where its identities are."""
+class HalfDay(NamedTuple):
+    """Half a day of events, as a table in the archive's order, and its hours' rollups: hour,
+    customer, count, sum, and the newest event's place.
+    """
 
-    parts: list[ArchivedPart]
+    table: Any
     cells: list[tuple[int, str, int, int, int]]
+
+
+class HalfDayMade(NamedTuple):
+    """What the database is to know of half a day that was written."""
+
+    part: ArchivedPart
     identities: list[bytes]
 
 
-def make_day(folder: Path, day_at: int, first_seq: int, count: int, seed: int) -> DayMade:
-    """Write a day's events to the archive; return what the database is to know of them."""
-    archive = ParquetArchive(folder)
-    cells: dict[tuple[int, str], list[int]] = {}
-    buckets = [bytearray() for _ in range(BUCKETS)]
-    events = _events(Random(seed), day_at, first_seq, count, cells, buckets)
-    parts = []
-    for number in range(-(-count // PART_EVENTS)):
-        size = min(PART_EVENTS, count - number * PART_EVENTS)
-        batch = [next(events) for _ in range(size)]
-        parts.append(archive.write(day_at, number + 1, batch))
-    rows = [(hour, customer, *cell) for (hour, customer), cell in sorted(cells.items())]
-    return DayMade(parts, rows, [bytes(bucket) for bucket in buckets])
-
-
-def _events(
-    draw: Random,
-    day_at: int,
-    first_seq: int,
-    count: int,
-    cells: dict[tuple[int, str], list[int]],
-    buckets: list[bytearray],
-) -> Iterator[StoredEvent]:
-    """Return events in the order of time, as a product would send them: 306 bytes of JSON each."""
+def first_half_day(count: int, seed: int) -> HalfDay:
+    """Return events from the beginning of 1970 on, with places from 0 on, in the order of time."""
+    draw = Random(seed)
     random, bits = draw.random, draw.getrandbits
-    for number in range(count):
-        seq = first_seq + number
-        at = day_at + number * DAY_US // count
+    cells: dict[tuple[int, str], list[int]] = {}
+    events = []
+    for seq in range(count):
+        at = seq * HALF_US // count
         noise = bits(120)
-        tail = f"{noise & (1 << 62) - 1 | 2 << 62:016x}"
-        head = f"{at // 1000:012x}"
-        id_ = f"{head[:8]}-{head[8:]}-7{seq & 0xFFF:03x}-{tail[:4]}-{tail[4:]}"
         customer = f"cust_{int(CUSTOMERS * random() ** SKEW):05d}"
         value = 200 + (noise >> 62) % 59_800
         properties = (
@@ -102,16 +95,72 @@ def _events(
             f'{(noise >> 84) % 1_000_000}","status":{200 if noise >> 110 & 7 else 404},'
             f'"region":"eu-west-{(noise >> 113) % 3 + 1}","user_agent":"client/{noise >> 116}.4"}}'
         ).encode()
-        digest = identity_of("default", id_)
-        buckets[digest[0]] += digest + seq.to_bytes(_PLACE_BYTES, "big")
         cell = cells.setdefault((at - at % HOUR_US, customer), [0, 0, 0])
         cell[0] += 1
         cell[1] += value
         cell[2] = seq
         event = UsageEvent(
-            "default", id_, "http_request", customer, at, parse_quantity(value), properties
+            "default", str(seq), "http_request", customer, at, Decimal(value), properties
         )
-        yield StoredEvent(seq, at + (noise >> 90) % 2_000_000, event)
+        events.append(StoredEvent(seq, at + (noise >> 90) % 2_000_000, event))
+    rows = [(hour, who, *cell) for (hour, who), cell in sorted(cells.items())]
+    return HalfDay(table_of(events), rows)
+
+
+def make_half_day(folder: Path, template: Path, number: int, at: int) -> HalfDayMade:
+    """Write the first half day to the archive as that of another time."""
+    with pyarrow.ipc.open_file(template) as file:
+        table = file.read_all()
+    count = table.num_rows
+    table = _later(table, at, number * count + 1)
+    part = ParquetArchive(folder).write_table(at - at % DAY_US, 1 + at % DAY_US // HALF_US, table)
+    buckets = [bytearray() for _ in range(BUCKETS)]
+    ids = table["id"].to_pylist()
+    for seq, id_ in zip(table["seq"].to_pylist(), ids, strict=True):
+        digest = identity_of("default", id_)
+        buckets[digest[0]] += digest + seq.to_bytes(_PLACE_BYTES, "big")
+    return HalfDayMade(part, [bytes(bucket) for bucket in buckets])
+
+
+def _later(table: Any, by: int, first_seq: int) -> Any:
+    """Return events so many microseconds later, with places from ``first_seq`` on and new ids."""
+    integers, instants = pyarrow.int64(), table.schema.field("occurred_at").type
+    moved = {"seq": pyarrow.compute.add(table["seq"], first_seq)}
+    for name in ("occurred_at", "received_at"):
+        moved[name] = pyarrow.compute.add(table[name].cast(integers), by).cast(instants)
+    moved["id"] = _ids(moved["occurred_at"].cast(integers))
+    for name, column in moved.items():
+        field = table.schema.field(name)
+        table = table.set_column(table.schema.get_field_index(name), field, column)
+    return table.combine_chunks()
+
+
+def _ids(occurred_at: Any) -> Any:
+    """Return a UUIDv7 for each instant."""
+    compute = pyarrow.compute
+    milliseconds = compute.divide(occurred_at.combine_chunks(), 1_000)
+    high = compute.shift_right(milliseconds, 16)
+    lowest, highest = compute.min_max(high).as_py().values()
+    spans = pyarrow.array([f"{value:08x}" for value in range(lowest, highest + 1)])
+    low = compute.bit_wise_and(milliseconds, 0xFFFF)
+    four = pyarrow.array([f"{value:04x}" for value in range(1 << 16)])
+
+    def random(mask: int, or_bits: int) -> Any:
+        noise = pyarrow.Array.from_buffers(
+            pyarrow.uint16(), len(low), [None, pyarrow.py_buffer(os.urandom(2 * len(low)))]
+        )
+        masked = compute.bit_wise_or(compute.bit_wise_and(noise, mask), or_bits)
+        return four.take(masked)
+
+    last = [random(0xFFFF, 0) for _ in range(3)]
+    return compute.binary_join_element_wise(
+        spans.take(compute.subtract(high, lowest)),
+        four.take(low),
+        random(0x0FFF, 0x7000),
+        random(0x3FFF, 0x8000),
+        compute.binary_join_element_wise(*last, ""),
+        "-",
+    )
 
 
 class History:
@@ -150,51 +199,52 @@ class History:
 
     def _fill(self, connection: sqlite3.Connection, seed: int, workers: int, scratch: Path) -> None:
         today = from_datetime(datetime.now(UTC)) // DAY_US * DAY_US
-        archive = self.database.with_name(self.database.name + "-archive")
         selection = Selection("http_request").definition
         (selection_id,) = connection.execute(
             "SELECT id FROM selections WHERE definition = ?", (selection,)
         ).fetchone()
-        spans: dict[str, tuple[int, int]] = {}
-        first_at = today - self._days * DAY_US
-        with ProcessPoolExecutor(workers) as pool:
+        half = first_half_day(self._events // 2, seed)
+        template = self.folder / "half_day.arrow"
+        with pyarrow.ipc.new_file(template, half.table.schema) as file:
+            file.write_table(half.table)
+        starts = [today + (number - 2 * self._days) * HALF_US for number in range(2 * self._days)]
+        archive = self.database.with_name(self.database.name + "-archive")
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
             made = pool.map(
-                make_day,
-                [archive] * self._days,
-                [first_at + day * DAY_US for day in range(self._days)],
-                [1 + day * self._events for day in range(self._days)],
-                [self._events] * self._days,
-                [seed + day for day in range(self._days)],
+                make_half_day, repeat(archive), repeat(template), range(2 * self._days), starts
             )
-            for day in made:
-                self._keep(connection, day, selection_id, spans, scratch)
+            for number, (at, each) in enumerate(zip(starts, made, strict=True)):
+                first_seq = number * half.table.num_rows + 1
+                rows = (
+                    (hour + at, selection_id, who, count, total, last + first_seq)
+                    for hour, who, count, total, last in half.cells
+                )
+                self._keep(connection, each, rows, scratch)
+        template.unlink()
+        span = (selection_id, starts[0], today - DAY_US)
         connection.executemany(
             "INSERT INTO usage_spans VALUES (?, ?, ?, ?)",
-            [(who, selection_id, *span) for who, span in sorted(spans.items())],
+            [(who, *span) for who in sorted({who for _, who, *_ in half.cells})],
         )
 
     def _keep(
         self,
         connection: sqlite3.Connection,
-        day: DayMade,
-        selection_id: int,
-        spans: dict[str, tuple[int, int]],
+        made: HalfDayMade,
+        cells: Iterator[tuple[int, int, str, int, int, int]],
         scratch: Path,
     ) -> None:
-        day_at = day.parts[0].day_at
+        part = made.part
         connection.execute("BEGIN")
         connection.executemany(
-            "INSERT INTO usage_rollups VALUES (?, ?, ?, '', ?, ?, 0, NULL, ?)",
-            ((hour, selection_id, who, *cell) for hour, who, *cell in day.cells),
+            "INSERT INTO usage_rollups VALUES (?, ?, ?, '', ?, ?, 0, NULL, ?)", cells
         )
-        connection.executemany(
+        connection.execute(
             "INSERT INTO archive_parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(*part, part.event_count, day_at + DAY_US) for part in day.parts],
+            (*part, part.event_count, part.day_at + DAY_US),
         )
         connection.execute("COMMIT")
-        for _, who, *_ in day.cells:
-            spans[who] = (spans.get(who, (day_at, 0))[0], day_at)
-        for number, bucket in enumerate(day.identities):
+        for number, bucket in enumerate(made.identities):
             with (scratch / f"{number:03}").open("ab") as file:
                 file.write(bucket)
 

@@ -78,7 +78,10 @@ class ParquetArchive:
 
     def write(self, day_at: int, number: int, events: Iterable[StoredEvent]) -> ArchivedPart:
         """Write events of one day to a new file; durable, and read back, when it returns."""
-        table = _table(events)
+        return self.write_table(day_at, number, table_of(events))
+
+    def write_table(self, day_at: int, number: int, table: Table) -> ArchivedPart:
+        """Write events that are a table already, in the order of ``table_of``."""
         folder = self._folder / f"day={format_instant(day_at)[:10]}"
         unfinished = folder / f"part-{number:04}.unfinished"
         try:
@@ -231,7 +234,7 @@ class _File:
         raise IndexError(row)
 
 
-def _table(events: Iterable[StoredEvent]) -> Table:
+def table_of(events: Iterable[StoredEvent]) -> Table:
     """Return events as a table, in the order in which they are read: a customer's together."""
     batches = []
     rows: list[tuple[Any, ...]] = []
