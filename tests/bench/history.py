@@ -103,7 +103,10 @@ def first_half_day(count: int, seed: int) -> HalfDay:
             "default", str(seq), "http_request", customer, at, Decimal(value), properties
         )
         events.append(StoredEvent(seq, at + (noise >> 90) % 2_000_000, event))
-    rows = [(hour, who, *cell) for (hour, who), cell in sorted(cells.items())]
+    rows = [
+        (hour, who, number, total, last)
+        for (hour, who), (number, total, last) in sorted(cells.items())
+    ]
     return HalfDay(table_of(events), rows)
 
 
