@@ -16,6 +16,7 @@ from tallystick.stripe_gateway.pace import (
     Pace,
     start_under,
 )
+from tallystick.stripe_gateway.transport import new_transport
 from tallystick.stripe_gateway.versions import API_VERSION
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from stripe._base_address import BaseAddresses
 
     from tallystick.ports.clock import Clock
-
-CONNECT_TIMEOUT_SECONDS = 10
-READ_TIMEOUT_SECONDS = 60
 
 
 class StripeConnection:
@@ -44,6 +42,7 @@ class StripeConnection:
         if api_base:
             base = api_base.rstrip("/")
             self._addresses = {"api": base, "files": base, "connect": base, "meter_events": base}
+        self._transport = new_transport()
         self.client = self.client_of(api_key)
         basic = BASIC_PER_SECOND_LIVE if self.livemode else BASIC_PER_SECOND_TEST
         self.pace = Pace(rate or start_under(basic), clock)
@@ -59,9 +58,7 @@ class StripeConnection:
             stripe_version=API_VERSION,
             base_addresses=self._addresses,
             max_network_retries=0,
-            http_client=stripe.RequestsClient(
-                timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
-            ),
+            http_client=self._transport,
         )
 
     @contextmanager

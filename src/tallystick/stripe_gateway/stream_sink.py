@@ -31,6 +31,17 @@ class _Session(NamedTuple):
     renew_at: float
 
 
+class _Events(list[dict[str, Any]]):
+    """Events of a request.
+
+    The SDK encodes the parameters of every request as a form, and throws that away where the body
+    is JSON, as here: half of the processor time of a request. What has an ``id`` it takes for an
+    object, and encodes that alone.
+    """
+
+    id = ""
+
+
 class MeterEventStreamSink:
     """``UsageSink`` over ``POST /v2/billing/meter_event_stream``. Thread-safe.
 
@@ -57,7 +68,7 @@ class MeterEventStreamSink:
         return [attempt] * len(dispatches)
 
     def _send(self, dispatches: Sequence[Dispatch]) -> Attempt:
-        params = cast("Any", {"events": [_event(dispatch) for dispatch in dispatches]})
+        params = cast("Any", {"events": _Events(_event(dispatch) for dispatch in dispatches)})
         pace = self._connection.stream_pace
         try:
             pace.take()
