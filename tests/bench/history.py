@@ -19,7 +19,6 @@ import argparse
 import json
 import os
 import secrets
-import shutil
 import sqlite3
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -38,11 +37,13 @@ import pyarrow.ipc
 from rich.console import Console
 
 from tallystick.config import Settings
-from tallystick.domain.events import UsageEvent, identity_of
+from tallystick.domain.events import UsageEvent
 from tallystick.domain.instants import DAY_US, HOUR_US, from_datetime
 from tallystick.domain.meters import Selection
 from tallystick.ports.event_store import StoredEvent
 from tallystick.storage.archive.parquet import ParquetArchive, table_of
+from tallystick.storage.sqlite.identities import identity_key
+from tallystick.storage.sqlite.identity_filter import IdentityFilter
 from tallystick.wiring import Tallystick
 from tests.bench.corpus import CUSTOMERS, SKEW, Corpus
 from tests.bench.load import drive
@@ -55,12 +56,12 @@ if TYPE_CHECKING:
 
 SMALL_EVENTS = 1_000_000
 HALF_US = DAY_US // 2
-BUCKETS = 256
 BATCH = 100
 CONNECTIONS = 50
 LIVE_STEP = timedelta(microseconds=20)
 _PLACE_BYTES = 8
-_ENTRY_BYTES = 16 + _PLACE_BYTES
+_KEY_BYTES = 22  # of a UUIDv7: its time and its digest
+_ENTRY_BYTES = _KEY_BYTES + _PLACE_BYTES
 
 
 class HalfDay(NamedTuple):
@@ -76,7 +77,7 @@ class HalfDayMade(NamedTuple):
     """What the database is to know of half a day that was written."""
 
     part: ArchivedPart
-    identities: list[bytes]
+    identities: bytes
 
 
 def first_half_day(count: int, seed: int) -> HalfDay:
@@ -117,12 +118,12 @@ def make_half_day(folder: Path, template: Path, number: int, at: int) -> HalfDay
     count = table.num_rows
     table = _later(table, at, number * count + 1)
     part = ParquetArchive(folder).write_table(at - at % DAY_US, 1 + at % DAY_US // HALF_US, table)
-    buckets = [bytearray() for _ in range(BUCKETS)]
-    ids = table["id"].to_pylist()
-    for seq, id_ in zip(table["seq"].to_pylist(), ids, strict=True):
-        digest = identity_of("default", id_)
-        buckets[digest[0]] += digest + seq.to_bytes(_PLACE_BYTES, "big")
-    return HalfDayMade(part, [bytes(bucket) for bucket in buckets])
+    ids, seqs = table["id"].to_pylist(), table["seq"].to_pylist()
+    identities = [
+        identity_key("default", id_) + seq.to_bytes(_PLACE_BYTES, "big")
+        for id_, seq in zip(ids, seqs, strict=True)
+    ]
+    return HalfDayMade(part, b"".join(sorted(identities)))
 
 
 def _later(table: Any, by: int, first_seq: int) -> Any:
@@ -184,23 +185,18 @@ class History:
         with measured_server(self.folder):
             pass  # makes the database and its meters
         unfinished = self.database.rename(self.database.with_suffix(".unfinished"))
-        scratch = self.folder / "identities"
-        scratch.mkdir()
         started = time.perf_counter()
         with sqlite3.connect(unfinished, isolation_level=None) as connection:
             connection.execute("PRAGMA journal_mode=OFF")
             connection.execute("PRAGMA synchronous=OFF")
-            self._fill(connection, seed, workers, scratch)
-            self._out.print(f"{_since(started)} days made")
-            self._index(connection, scratch)
-            self._out.print(f"{_since(started)} identities indexed")
+            self._fill(connection, seed, workers)
+            self._out.print(f"{_since(started)} {self._days} days made")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA journal_mode=WAL")
         connection.close()
-        shutil.rmtree(scratch)
         unfinished.rename(self.database)
 
-    def _fill(self, connection: sqlite3.Connection, seed: int, workers: int, scratch: Path) -> None:
+    def _fill(self, connection: sqlite3.Connection, seed: int, workers: int) -> None:
         today = from_datetime(datetime.now(UTC)) // DAY_US * DAY_US
         selection = Selection("http_request").definition
         (selection_id,) = connection.execute(
@@ -212,6 +208,7 @@ class History:
             file.write_table(half.table)
         starts = [today + (number - 2 * self._days) * HALF_US for number in range(2 * self._days)]
         archive = self.database.with_name(self.database.name + "-archive")
+        known = IdentityFilter()
         with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
             made = pool.map(
                 make_half_day, repeat(archive), repeat(template), range(2 * self._days), starts
@@ -222,7 +219,9 @@ class History:
                     (hour + at, selection_id, who, count, total, last + first_seq)
                     for hour, who, count, total, last in half.cells
                 )
-                self._keep(connection, each, rows, scratch)
+                self._keep(connection, each, rows, known)
+        known.write(connection)
+        self._close(connection)
         template.unlink()
         span = (selection_id, starts[0], today - DAY_US)
         connection.executemany(
@@ -235,48 +234,41 @@ class History:
         connection: sqlite3.Connection,
         made: HalfDayMade,
         cells: Iterator[tuple[int, int, str, int, int, int]],
-        scratch: Path,
+        known: IdentityFilter,
     ) -> None:
-        part = made.part
+        part, packed = made.part, made.identities
+        entries = [
+            (packed[at : at + _KEY_BYTES], packed[at + _KEY_BYTES : at + _ENTRY_BYTES])
+            for at in range(0, len(packed), _ENTRY_BYTES)
+        ]
         connection.execute("BEGIN")
         connection.executemany(
             "INSERT INTO usage_rollups VALUES (?, ?, ?, '', ?, ?, 0, NULL, ?)", cells
+        )
+        connection.executemany(
+            "INSERT INTO event_identities VALUES (?, ?)",
+            ((key, int.from_bytes(place, "big")) for key, place in entries),
         )
         connection.execute(
             "INSERT INTO archive_parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*part, part.event_count, part.day_at + DAY_US),
         )
         connection.execute("COMMIT")
-        for number, bucket in enumerate(made.identities):
-            with (scratch / f"{number:03}").open("ab") as file:
-                file.write(bucket)
+        known.add(key for key, _ in entries)
 
-    def _index(self, connection: sqlite3.Connection, scratch: Path) -> None:
-        """Insert every identity in the order of the table's key."""
-        for path in sorted(scratch.iterdir()):
-            content = path.read_bytes()
-            entries = sorted(
-                content[start : start + _ENTRY_BYTES]
-                for start in range(0, len(content), _ENTRY_BYTES)
-            )
-            connection.execute("BEGIN")
-            connection.executemany(
-                "INSERT INTO event_identities VALUES (?, ?)",
-                ((entry[:16], int.from_bytes(entry[16:], "big")) for entry in entries),
-            )
-            connection.execute("COMMIT")
+    def _close(self, connection: sqlite3.Connection) -> None:
+        """Say how far everything is done."""
+        last_seq = self._days * self._events
         # the newest event stays in the log, as it always does: its place is where numbers go on
         connection.execute(
             "INSERT INTO usage_events VALUES (?, 0, 'default', 'newest', 'http_request', 'newest',"
             " 0, 0, '1', x'')",
-            (self._days * self._events + 1,),
+            (last_seq + 1,),
         )
         connection.execute(
-            "UPDATE identity_merges SET merged_seq = ?", (self._days * self._events,)
+            "UPDATE identity_merges SET merged_seq = ?, filtered_seq = ?", (last_seq, last_seq)
         )
-        connection.execute(
-            "UPDATE installation SET noticed_seq = ?", (self._days * self._events + 1,)
-        )
+        connection.execute("UPDATE installation SET noticed_seq = ?", (last_seq + 1,))
 
     def check(self, days: int) -> int:
         """Let the product verify some of the archived days; return how many are not as they must
