@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "tallystick.yaml"
 PREFIX = "TALLYSTICK_"
+POSTGRES_SCHEMES = ("postgresql://", "postgres://")
 
 
 class ConfigError(ValueError):
@@ -24,7 +26,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Everything that can be set. In the environment each has the prefix ``TALLYSTICK_``."""
 
     database_url: str = "sqlite:///tallystick.db"
-    """Where everything is kept; ``sqlite:///`` and a path."""
+    """Where everything is kept: ``sqlite:///`` and a path, or ``postgresql://``, user, password,
+    host and database as libpq takes them.
+    """
 
     stripe_api_key: str | None = None
     """A secret or restricted key of the Stripe account."""
@@ -64,6 +68,33 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     sweep_seconds: int = 900
     """Seconds between two sweeps over Stripe's events in `tallystick serve`."""
 
+    @property
+    def is_postgres(self) -> bool:
+        """Whether everything is kept in PostgreSQL, and not in a SQLite file."""
+        return self.database_url.startswith(POSTGRES_SCHEMES)
+
+    @property
+    def database_name(self) -> str:
+        """The database as it is shown to people: the file, or the address without its password."""
+        return self.shown_url if self.is_postgres else str(self.sqlite_path())
+
+    @property
+    def shown_url(self) -> str:
+        """The database's address without its password.
+
+        Raises:
+            ConfigError: it is no address.
+        """
+        if not self.is_postgres:
+            return self.database_url
+        try:
+            parts = urlsplit(self.database_url)
+        except ValueError as error:
+            raise ConfigError(f"{PREFIX}DATABASE_URL cannot be read: {error}") from error
+        user, at, host = parts.netloc.rpartition("@")
+        shown = f"{user.partition(':')[0]}{at}{host}"
+        return urlunsplit((parts.scheme, shown, parts.path, "", ""))  # a query may hold secrets
+
     def sqlite_path(self) -> Path:
         """Return the path of the database file.
 
@@ -73,7 +104,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         scheme, separator, path = self.database_url.partition(":///")
         if scheme != "sqlite" or not separator or not path:
             raise ConfigError(
-                f"{PREFIX}DATABASE_URL is {self.database_url!r}; sqlite:///PATH is what can be used"
+                f"{PREFIX}DATABASE_URL is {self.shown_url!r}; a file is needed here: sqlite:///PATH"
+                if self.is_postgres
+                else f"{PREFIX}DATABASE_URL is {self.database_url!r}; sqlite:///PATH and "
+                "postgresql://USER:PASSWORD@HOST/DATABASE are what can be used"
             )
         return Path(path)
 
@@ -85,6 +119,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """
         if self.archive_folder is not None:
             return Path(self.archive_folder)
+        if self.is_postgres:
+            raise ConfigError(
+                f"{PREFIX}ARCHIVE_FOLDER is not set; with PostgreSQL the archive needs a folder "
+                "of its own, which every server can read"
+            )
         path = self.sqlite_path()
         return path.with_name(path.name + "-archive")
 
@@ -154,4 +193,4 @@ def _check(settings: Settings) -> None:
     base = settings.stripe_api_base
     if base is not None and not base.startswith(("http://", "https://")):
         raise ConfigError(f"{PREFIX}STRIPE_API_BASE is {base!r}; http:// or https:// comes first")
-    settings.sqlite_path()
+    _ = settings.database_name  # whoever asks for it is told what is wrong with the address

@@ -30,24 +30,8 @@ from tallystick.pipeline.rejections import Rejections
 from tallystick.pipeline.report import Reporter
 from tallystick.pipeline.resolve import Resolver
 from tallystick.ports.clock import Clock, SystemClock
-from tallystick.storage.sqlite.api_keys import SqliteApiKeys
-from tallystick.storage.sqlite.archive_ledger import SqliteArchiveLedger
 from tallystick.storage.sqlite.backup import Copied, back_up, restore
-from tallystick.storage.sqlite.catalog import SqliteCatalogStore
-from tallystick.storage.sqlite.counted_events import SqliteCountedEvents
-from tallystick.storage.sqlite.customers import SqliteCustomerDirectory
-from tallystick.storage.sqlite.database import SqliteDatabase
-from tallystick.storage.sqlite.events import SqliteEventStore
-from tallystick.storage.sqlite.inbox import SqliteInbox, SqliteInboxReader, SqliteMeterErrors
-from tallystick.storage.sqlite.installation import SqliteInstallation
-from tallystick.storage.sqlite.lateness import SqliteLatenessBook
-from tallystick.storage.sqlite.migrations import migrate
-from tallystick.storage.sqlite.mirror import SqliteMirror
-from tallystick.storage.sqlite.outbox import SqliteOutbox, SqliteReportBook
-from tallystick.storage.sqlite.stuck_reports import SqliteConfirmations, SqliteStuckReports
-from tallystick.storage.sqlite.sync import SqliteSyncLedger
-from tallystick.storage.sqlite.usage import SqliteUsageReader
-from tallystick.storage.sqlite.verification import SqliteSnapshotReader
+from tallystick.storage.sqlite.stores import open_sqlite
 from tallystick.stripe_gateway.catalog import CatalogGateway
 from tallystick.stripe_gateway.connection import StripeConnection
 from tallystick.stripe_gateway.endpoints import WebhookEndpoints
@@ -62,6 +46,7 @@ from tallystick.stripe_gateway.stream_sink import MeterEventStreamSink
 from tallystick.stripe_gateway.usage_sink import MeterEventSink, UsageRecordSink
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -82,6 +67,7 @@ if TYPE_CHECKING:
     from tallystick.ports.outbox import Confirmations, Outbox, ReportBook, StuckReports
     from tallystick.ports.stripe import UsageSink
     from tallystick.ports.verification import SnapshotReader
+    from tallystick.storage.stores import Stores
 
 
 @dataclass(frozen=True)
@@ -104,32 +90,30 @@ class Tallystick:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
-        path = settings.sqlite_path()
-        migrate(path, self.clock.now())
         self.archive = cache(lambda: open_archive(settings))
-        self._database = SqliteDatabase(path, self.archive)
-        self.events: EventStore = SqliteEventStore(self._database)
-        self.usage: UsageReader = SqliteUsageReader(self._database)
-        self.counted_events: CountedEvents = SqliteCountedEvents(self._database)
-        catalog = SqliteCatalogStore(self._database)
-        self.catalog: CatalogStore = catalog
-        self.record_prices: RecordPrices = catalog
-        self.customers: CustomerDirectory = SqliteCustomerDirectory(self._database)
-        self.book: ReportBook = SqliteReportBook(self._database)
-        self.outbox: Outbox = SqliteOutbox(self._database)
-        self.confirmations: Confirmations = SqliteConfirmations(self._database)
-        self.stuck_reports: StuckReports = SqliteStuckReports(self._database)
+        stores = open_stores(settings, self.archive, self.clock.now())
+        self._database = stores.database
+        self.installation: Installation = stores.installation
+        self.events: EventStore = stores.events
+        self.usage: UsageReader = stores.usage
+        self.counted_events: CountedEvents = stores.counted_events
+        self.catalog: CatalogStore = stores.catalog
+        self.record_prices: RecordPrices = stores.record_prices
+        self.customers: CustomerDirectory = stores.customers
+        self.book: ReportBook = stores.book
+        self.outbox: Outbox = stores.outbox
+        self.confirmations: Confirmations = stores.confirmations
+        self.stuck_reports: StuckReports = stores.stuck_reports
+        self.mirror: Mirror = stores.mirror
+        self.sync_ledger: SyncLedger = stores.sync_ledger
+        self.inbox: Inbox = stores.inbox
+        self.inbox_reader: InboxReader = stores.inbox_reader
+        self.meter_errors: MeterErrors = stores.meter_errors
+        self.archive_ledger: ArchiveLedger = stores.archive_ledger
+        self.snapshots: SnapshotReader = stores.snapshots
         self.breaker = Breaker(self.clock)
-        self.mirror: Mirror = SqliteMirror(self._database)
-        self.sync_ledger: SyncLedger = SqliteSyncLedger(self._database)
-        self.inbox: Inbox = SqliteInbox(self._database)
-        self.inbox_reader: InboxReader = SqliteInboxReader(self._database)
-        self.meter_errors: MeterErrors = SqliteMeterErrors(self._database)
-        self.archive_ledger: ArchiveLedger = SqliteArchiveLedger(self._database)
-        self.snapshots: SnapshotReader = SqliteSnapshotReader(self._database)
-        self.installation: Installation = SqliteInstallation(self._database, self.clock.now())
-        self.api_keys: ApiKeys = SqliteApiKeys(self._database)
-        self.lateness: LatenessBook = SqliteLatenessBook(self._database)
+        self.api_keys: ApiKeys = stores.api_keys
+        self.lateness: LatenessBook = stores.lateness
         self.lateness_tally = LatenessTally(self.lateness, self.catalog)
         self.corrections = Corrections(self.events, self.catalog, self.clock)
         self.ingest = Ingest(self.events, self.catalog, self.customers, self.clock)
@@ -283,6 +267,32 @@ class Tallystick:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def open_stores(settings: Settings, archive: Callable[[], Archive], now: int) -> Stores:
+    """Open the database that the settings name; PostgreSQL's driver is only imported for it.
+
+    Raises:
+        StoreUnavailable, StoreUnusable: it cannot be opened.
+    """
+    if not settings.is_postgres:
+        return open_sqlite(settings.sqlite_path(), archive, now)
+    from tallystick.storage.postgres.stores import open_postgres
+
+    return open_postgres(settings.database_url, archive, now)
+
+
+def has_database(settings: Settings) -> bool:
+    """Tell whether the database that the settings name was made by `tallystick init`.
+
+    Raises:
+        StoreUnavailable, StoreUnusable: PostgreSQL does not answer, or refuses us.
+    """
+    if not settings.is_postgres:
+        return settings.sqlite_path().exists()
+    from tallystick.storage.postgres.migrations import is_installed
+
+    return is_installed(settings.database_url)
 
 
 def open_archive(settings: Settings) -> Archive:

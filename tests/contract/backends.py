@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Protocol
+
+import psycopg
 
 from tallystick.config import Settings
 from tallystick.domain.catalog import Catalog
 from tallystick.wiring import Tallystick
 from tests.fixtures.clock import FakeClock
+from tests.fixtures.postgres import fresh_database
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tallystick.domain.meters import Meter
@@ -97,7 +100,60 @@ class SqliteBackend:
         return self._folder / f"life{self._lives}.db"
 
 
-BACKENDS = {"sqlite": SqliteBackend}
+class PostgresBackend:
+    """A database of the PostgreSQL server that the tests share."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open = ExitStack()
+        self._url = self._open.enter_context(fresh_database())
+        self.product = self._opened()
+
+    def _opened(self) -> Tallystick:
+        archive = str(self._folder / "archive")
+        settings = Settings(database_url=self._url, archive_folder=archive)
+        return Tallystick(settings, FakeClock(NOW))
+
+    def reopen(self) -> None:
+        """Close every connection and connect again."""
+        self.product.close()
+        self.product = self._opened()
+
+    def crash(self) -> None:
+        """End every connection from the server's side, and go on with new ones."""
+        with closing(psycopg.connect(self._url, autocommit=True)) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        self.reopen()
+
+    def close(self) -> None:
+        """Disconnect and drop the database."""
+        self.product.close()
+        self._open.close()
+
+    def log_rows(self) -> list[tuple[Any, ...]]:
+        """Return the rows of the log."""
+        with closing(psycopg.connect(self._url)) as connection:
+            return connection.execute("SELECT * FROM usage_events ORDER BY seq").fetchall()
+
+    def spoil_rollup(self, customer: str, day_at: int) -> None:
+        """Alter a row behind the product's back."""
+        with closing(psycopg.connect(self._url, autocommit=True)) as connection:
+            changed = connection.execute(
+                "UPDATE usage_rollups SET event_count = event_count + 1"
+                " WHERE hour_at = %s AND customer = %s AND NOT is_history AND selection_id ="
+                " (SELECT MIN(id) FROM selections)",
+                (day_at, customer),
+            ).rowcount
+        assert changed == 1
+
+
+BACKENDS: dict[str, Callable[[Path], Backend]] = {
+    "sqlite": SqliteBackend,
+    "postgres": PostgresBackend,
+}
 """Every backend by name; a new one passes the whole folder by standing here."""
 
 

@@ -60,6 +60,7 @@ def test_a_full_disk_stores_nothing_and_recovers(product: Tallystick) -> None:
     """SQLite's own limit on pages fails as a full disk does: in the middle of a commit."""
     product.events.append(some_events(0, 5), NOW).result()
     limit = product._database
+    assert isinstance(limit, database.SqliteDatabase)
     (pages,) = limit.write(
         lambda connection: connection.execute("PRAGMA page_count").fetchone()
     ).result()

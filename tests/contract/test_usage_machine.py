@@ -74,7 +74,7 @@ new_events = st.builds(
 class UsageMachine(RuleBasedStateMachine):
     """The store beside a model that is nothing but the list of what was acknowledged."""
 
-    make_backend = BACKENDS["sqlite"]
+    kind = "sqlite"
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class UsageMachine(RuleBasedStateMachine):
         ]
         for patch in self._small:
             patch.start()
-        self.backend: Backend = self.make_backend(Path(self._folder.name))
+        self.backend: Backend = BACKENDS[self.kind](Path(self._folder.name))
         put_in_force(self.backend.product, METERS)
         self.stored: dict[str, UsageEvent] = {}
         self.counts_for: dict[str, Decimal | None] = {}
@@ -207,7 +207,7 @@ class UsageMachine(RuleBasedStateMachine):
 @pytest.mark.parametrize("name", BACKENDS)
 @pytest.mark.timeout(300)
 def test_live_usage_equals_a_recount_whatever_happens(name: str) -> None:
-    machine = type("Machine", (UsageMachine,), {"make_backend": BACKENDS[name]})
+    machine = type("Machine", (UsageMachine,), {"kind": name})
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -11,6 +11,7 @@ from tallystick.cli.output import console, print_json
 from tallystick.cli.session import InputError, settings
 
 if TYPE_CHECKING:
+    from tallystick.config import Settings
     from tallystick.storage.sqlite.backup import Copied
 
 
@@ -24,7 +25,7 @@ def backup(
     """
     from tallystick.wiring import back_up_database
 
-    found = settings()
+    found = _sqlite_settings()
     if not found.sqlite_path().exists():
         raise InputError("no_database", f"there is no database {found.sqlite_path()}")
     _show(back_up_database(found, file), file, as_json=as_json)
@@ -42,8 +43,25 @@ def restore(
 
     if not file.is_file():
         raise InputError("no_file", f"{file} is not a file")
-    found = settings()
+    found = _sqlite_settings()
     _show(restore_database(found, file), found.sqlite_path(), as_json=as_json)
+
+
+def _sqlite_settings() -> Settings:
+    """Return the settings.
+
+    Raises:
+        InputError: they name PostgreSQL, which has ways of its own.
+    """
+    found = settings()
+    if found.is_postgres:
+        raise InputError(
+            "not_supported",
+            f"{found.database_name} is a PostgreSQL database: copy it with pg_dump and pg_restore, "
+            "or keep base backups and the write-ahead log for point-in-time recovery; this command "
+            "copies SQLite files",
+        )
+    return found
 
 
 def _show(copied: Copied, path: Path, *, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from tallystick.ports.errors import (
     StripeUnreachable,
 )
 from tallystick.ports.inbox import InboxState
-from tallystick.wiring import Tallystick
+from tallystick.wiring import Tallystick, has_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,11 +51,10 @@ def diagnose() -> list[Finding]:
     except ConfigError as error:
         return [Finding("settings", Standing.WRONG, str(error))]
     findings = list(_settings(settings))
-    path = settings.sqlite_path()
-    if not path.exists():
-        detail = f"{path} does not exist; `tallystick init` makes it"
-        return [*findings, Finding("database", Standing.WRONG, detail), _server(settings)]
     try:
+        if not has_database(settings):
+            detail = f"{settings.database_name} does not exist; `tallystick init` makes it"
+            return [*findings, Finding("database", Standing.WRONG, detail), _server(settings)]
         with Tallystick(settings) as product:
             findings += _product(product)
     except (StoreUnavailable, StoreUnusable) as error:
@@ -67,7 +66,9 @@ def diagnose() -> list[Finding]:
 def _settings(settings: Settings) -> Iterator[Finding]:
     for name in Settings.__struct_fields__:
         value = getattr(settings, name)
-        if name in SECRETS:
+        if name == "database_url":
+            shown = settings.shown_url
+        elif name in SECRETS:
             shown = "set (not shown)" if value else "not set"
         else:
             shown = "not set" if value is None else str(value)
@@ -96,8 +97,8 @@ def _product(product: Tallystick) -> Iterator[Finding]:
 def _database(product: Tallystick) -> Finding:
     version = product.installation.schema_version()
     events = product.events.count()
-    path = product.settings.sqlite_path()
-    return Finding("database", Standing.OK, f"{path}, schema version {version}, {events:,} events")
+    name = product.settings.database_name
+    return Finding("database", Standing.OK, f"{name}, schema version {version}, {events:,} events")
 
 
 def _stripe(product: Tallystick) -> Finding:

@@ -39,11 +39,11 @@ def init(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> N
     found = settings()
     with Tallystick(found) as product:
         version = product.installation.schema_version()
-    path = str(found.sqlite_path())
+    name = found.database_name
     if as_json:
-        print_json({"database": path, "schema_version": version})
+        print_json({"database": name, "schema_version": version})
     else:
-        console().print(f"{path} is ready, schema version {version}", markup=False)
+        console().print(f"{name} is ready, schema version {version}", markup=False)
 
 
 def serve(

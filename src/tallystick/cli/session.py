@@ -37,11 +37,12 @@ def opened() -> Iterator[Tallystick]:
     Raises:
         InputError: there is no such database.
     """
-    from tallystick.wiring import Tallystick
+    from tallystick.wiring import Tallystick, has_database
 
     found = settings()
-    path = found.sqlite_path()
-    if not path.exists():
-        raise InputError("no_database", f"there is no database {path}; `tallystick init` makes it")
+    if not has_database(found):
+        raise InputError(
+            "no_database", f"there is no database {found.database_name}; `tallystick init` makes it"
+        )
     with Tallystick(found) as product:
         yield product

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tallystick.domain.instants import DAY_US, HOUR_US, format_instant
+from tallystick.domain.periods import Period
 from tallystick.domain.quantity import from_parts, plain
 from tallystick.ports.archive import ArchivedPart, Corrected, HourKey, HourTotal, LedgerPart
 from tallystick.ports.errors import ArchiveTaken
@@ -51,10 +52,13 @@ class PostgresArchiveLedger:
             connection.execute(_SQL["read_long"])
             yield _PostgresDay(connection, day_at, only_noticed=only_noticed)
 
-    def unsettled(self) -> dict[str, int]:
-        """Return when the first billing period begins that has an unsettled report, by customer."""
+    def unsettled(self) -> dict[str, list[Period]]:
+        """Return the billing periods that have an unsettled report, by customer."""
+        found: dict[str, list[Period]] = {}
         with self._database.read() as connection:
-            return dict(connection.execute(_SQL["unsettled"]).fetchall())
+            for customer, start_at, end_at in connection.execute(_SQL["unsettled"]):
+                found.setdefault(customer, []).append(Period(start_at, end_at))
+        return found
 
     def parts(self, from_at: int | None = None, to_at: int | None = None) -> list[LedgerPart]:
         """Return the parts of the days in ``[from_at, to_at)``, by day and number."""

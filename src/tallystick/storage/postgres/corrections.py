@@ -63,7 +63,6 @@ def correct_events(
             statuses.append(CorrectionStatus.UNCHANGED)
     _fold_again(connection, selections, corrected, cells)
     for customer in sorted({event.customer for event in corrected}):
-        connection.execute(_CUSTOMERS["next_mark"])
         connection.execute(_CUSTOMERS["mark_customer_due"], {"customer": customer})
     return statuses
 

@@ -23,3 +23,15 @@ APPENDING = 0x7A12_0000_0000_0000
 """With a place in the event log added: shared by an append whose events are all at or beyond that
 place, and not committed yet.
 """
+
+METER_ERRORS = _OURS | 4
+"""Held by whoever keeps a meter error, so that their numbers are committed in order."""
+
+LATENESS = _OURS | 5
+"""Held by whoever adds delays that it counted."""
+
+MIRROR_OBJECTS = 0x7A11_0001
+"""Held, with a part of the object's id as second key, by whoever keeps a reading of an object."""
+
+LANES = 0x7A11_0002
+"""Held, with a part of the lane as second key, by whoever adds to a lane or ends its head."""

@@ -42,6 +42,17 @@ def migrate(url: str, now: int) -> int:
     return known[-1].number
 
 
+def is_installed(url: str) -> bool:
+    """Tell whether the database has our schema, in whatever version.
+
+    Raises:
+        StoreUnavailable, StoreUnusable: the server does not answer, or refuses us.
+    """
+    with connect(url) as connection:
+        row = connection.execute(_SQL["ledger_exists"]).fetchone()
+    return row is not None and bool(row[0])
+
+
 def _apply_missing(connection: Connection, known: tuple[Migration, ...], now: int) -> None:
     connection.execute(_SQL["wait_longer"])
     connection.execute(_SQL["one_at_a_time"], (MIGRATING,))

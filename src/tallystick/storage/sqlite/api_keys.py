@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tallystick.domain.api_keys import ApiKey, Scope
+from tallystick.storage.key_rows import key_of, key_row
 from tallystick.storage.sqlite.statements import statements
 
 if TYPE_CHECKING:
     import sqlite3
     from concurrent.futures import Future
 
+    from tallystick.domain.api_keys import ApiKey
     from tallystick.storage.sqlite.database import SqliteDatabase
 
 _SQL = statements("api_keys")
@@ -24,27 +25,19 @@ class SqliteApiKeys:
 
     def add(self, key: ApiKey, digest: bytes) -> None:
         """Keep a new key."""
-        row = (
-            key.id,
-            key.name,
-            digest,
-            " ".join(sorted(key.scopes)),
-            key.source,
-            key.created_at,
-            key.expires_at,
-        )
+        row = key_row(key, digest)
         self._database.write(lambda connection: connection.execute(_SQL["add_key"], row)).result()
 
     def find(self, digest: bytes) -> ApiKey | None:
         """Return the key with this digest."""
         with self._database.read() as connection:
             row = connection.execute(_SQL["find_key"], (digest,)).fetchone()
-        return _key(row) if row else None
+        return key_of(row) if row else None
 
     def listed(self) -> list[ApiKey]:
         """Return every key, in the order in which they were made."""
         with self._database.read() as connection:
-            return [_key(row) for row in connection.execute(_SQL["keys"])]
+            return [key_of(row) for row in connection.execute(_SQL["keys"])]
 
     def revoke(self, key_id: str, now: int) -> bool:
         """End a key for ever; False if there is none of that id."""
@@ -61,17 +54,3 @@ class SqliteApiKeys:
             connection.execute(_SQL["key_used"], (at, key_id))
 
         return self._database.write(keep)
-
-
-def _key(row: tuple[Any, ...]) -> ApiKey:
-    key_id, name, scopes, source, created_at, expires_at, revoked_at, last_used_at = row
-    return ApiKey(
-        key_id,
-        name,
-        frozenset(map(Scope, scopes.split())),
-        created_at,
-        source,
-        expires_at,
-        revoked_at,
-        last_used_at,
-    )

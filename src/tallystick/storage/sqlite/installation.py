@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tallystick.ports.directory import Account
-from tallystick.ports.errors import WrongAccount
+from tallystick.storage.accounts import check_account
 from tallystick.storage.sqlite.statements import statements
 
 if TYPE_CHECKING:
@@ -36,12 +36,8 @@ class SqliteInstallation:
             account_id, livemode = connection.execute(_SQL["account"]).fetchone()
             if account_id is None:
                 connection.execute(_SQL["adopt"], account)
-            elif Account(account_id, bool(livemode)) != account:
-                raise WrongAccount(
-                    f"this database belongs to Stripe account {account_id} in "
-                    f"{_mode(bool(livemode))} mode; the key is for {account.stripe_account_id} in "
-                    f"{_mode(account.livemode)} mode: use another database for it"
-                )
+            else:
+                check_account(Account(account_id, bool(livemode)), account)
 
         self._database.write(adopt).result()
 
@@ -49,7 +45,3 @@ class SqliteInstallation:
         """Return the number of the newest migration applied."""
         with self._database.read() as connection:
             return int(connection.execute(_SQL["schema_version"]).fetchone()[0])
-
-
-def _mode(livemode: bool) -> str:
-    return "live" if livemode else "test"

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tallystick.domain.periods import Period
-from tallystick.domain.quantity import ZERO, from_parts, plain, subtract, to_parts
-from tallystick.domain.reports import EventKey, ReportState, ReportWay, Step, UsageReport
-from tallystick.domain.usage_records import RecordAggregation
+from tallystick.domain.quantity import ZERO, from_parts, subtract, to_parts
+from tallystick.domain.reports import ReportState
 from tallystick.ports.outbox import Claim, Depth, Due, Reported
+from tallystick.storage.report_rows import (
+    SequenceTaken,
+    counted_quantity,
+    report_columns,
+    report_of,
+)
 from tallystick.storage.sqlite.statements import statements
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from tallystick.domain.reports import PlannedReport
+    from tallystick.domain.periods import Period
+    from tallystick.domain.reports import PlannedReport, UsageReport
     from tallystick.ports.outbox import Outcome
     from tallystick.storage.sqlite.database import SqliteDatabase
 
@@ -78,7 +82,7 @@ class SqliteReportBook:
         """Return reports, all or one customer's, oldest first."""
         with self._database.read() as connection:
             rows = connection.execute(_SQL["all_reports"], {"customer": customer})
-            return [stored_report(row) for row in rows]
+            return [report_of(row) for row in rows]
 
     def of_period(self, customer: str, meter_key: str, period: Period) -> list[UsageReport]:
         """Return the reports of one customer, meter and billing period, by sequence."""
@@ -86,7 +90,7 @@ class SqliteReportBook:
             rows = connection.execute(
                 _SQL["reports_of_period"], (customer, meter_key, period.start_at)
             )
-            return [stored_report(row) for row in rows]
+            return [report_of(row) for row in rows]
 
 
 class SqliteOutbox:
@@ -139,18 +143,13 @@ def _notice(connection: sqlite3.Connection, limit: int) -> int:
     return int(upto - after)
 
 
-class SequenceTaken(Exception):
-    """Undoes what was being written: another report took the sequence first."""
-
-
 def add_report(connection: sqlite3.Connection, report: PlannedReport, now: int) -> None:
     """Add one report.
 
     Raises:
         SequenceTaken: its place in the sequence is not the next.
     """
-    counts = report.state is not ReportState.REPLACED
-    whole, pico = to_parts(report.quantity if counts else ZERO)
+    whole, pico = to_parts(counted_quantity(report))
     total = {
         "customer": report.customer,
         "meter_key": report.meter_key,
@@ -161,38 +160,13 @@ def add_report(connection: sqlite3.Connection, report: PlannedReport, now: int) 
     }
     if not connection.execute(_SQL["add_to_total"], total).rowcount:
         raise SequenceTaken
-    parameters = {
-        "customer": report.customer,
-        "stripe_customer_id": report.stripe_customer_id,
-        "meter_key": report.meter_key,
-        "period_start_at": report.period.start_at,
-        "period_end_at": report.period.end_at,
-        "window_start_at": report.window.start_at,
-        "window_end_at": report.window.end_at,
-        "sequence": report.sequence,
-        "quantity": plain(report.quantity),
-        "timestamp": report.timestamp,
-        "identifier": report.identifier,
-        "state": report.state,
-        "reason": report.reason,
-        "way": report.way,
-        "stripe_item_id": report.stripe_item_id,
-        "level": None if report.level is None else plain(report.level),
-        "record_aggregation": report.record_aggregation,
-        "is_increment": report.is_increment,
-        "event_source": report.event.source if report.event else None,
-        "event_id": report.event.id if report.event else None,
-        "cancels": report.cancels,
-        "closes_at": report.closes_at,
-        "now": now,
-    }
-    connection.execute(_SQL["add_report"], parameters)
+    connection.execute(_SQL["add_report"], report_columns(report, now))
 
 
 def _claim(connection: sqlite3.Connection, now: int, lease_until: int, limit: int) -> list[Claim]:
     connection.execute(_SQL["wake"], {"now": now, "limit": WAKE_BATCH})
     rows = connection.execute(_SQL["claimable"], {"limit": limit}).fetchall()
-    claims = [Claim(stored_report(row[:-1]), row[-1] + 1) for row in rows]
+    claims = [Claim(report_of(row[:-1]), row[-1] + 1) for row in rows]
     connection.executemany(
         _SQL["lease"],
         [
@@ -251,45 +225,4 @@ def let_next_go(
     connection.execute(
         _SQL["next_in_lane"],
         {"stripe_customer_id": stripe_customer_id, "meter_key": meter_key, "now": now},
-    )
-
-
-def stored_report(row: tuple[Any, ...]) -> UsageReport:
-    """Return the report that a row of the outbox holds."""
-    id_, customer, stripe_customer_id, meter_key = row[:4]
-    sequence, quantity, timestamp, identifier, state, reason = row[8:14]
-    attempts, maybe_taken, first_attempt_at, way, stripe_item_id = row[14:19]
-    level, record_aggregation, closes_at, step = row[19:23]
-    planned_at, settled_at, verified_at, is_increment = row[23:27]
-    event_source, event_id, cancels = row[27:30]
-    return UsageReport(
-        id=id_,
-        customer=customer,
-        stripe_customer_id=stripe_customer_id,
-        meter_key=meter_key,
-        period=Period(*row[4:6]),
-        window=Period(*row[6:8]),
-        sequence=sequence,
-        quantity=Decimal(quantity),
-        timestamp=timestamp,
-        identifier=identifier,
-        state=ReportState(state),
-        reason=reason,
-        attempts=attempts,
-        maybe_taken=bool(maybe_taken),
-        first_attempt_at=first_attempt_at,
-        way=ReportWay(way),
-        stripe_item_id=stripe_item_id,
-        level=None if level is None else Decimal(level),
-        record_aggregation=(
-            None if record_aggregation is None else RecordAggregation(record_aggregation)
-        ),
-        closes_at=closes_at,
-        step=Step(step),
-        planned_at=planned_at,
-        settled_at=settled_at,
-        verified_at=verified_at,
-        is_increment=bool(is_increment),
-        event=None if event_id is None else EventKey(event_source, event_id),
-        cancels=cancels,
     )

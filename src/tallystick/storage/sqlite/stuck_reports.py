@@ -6,14 +6,8 @@ from typing import TYPE_CHECKING
 
 from tallystick.domain.reports import ReportState
 from tallystick.ports.outbox import Decision
-from tallystick.storage.sqlite.outbox import (
-    SequenceTaken,
-    add_report,
-    count_no_more,
-    let_next_go,
-    plan_anew,
-    stored_report,
-)
+from tallystick.storage.report_rows import SequenceTaken, report_of
+from tallystick.storage.sqlite.outbox import add_report, count_no_more, let_next_go, plan_anew
 from tallystick.storage.sqlite.statements import statements
 
 if TYPE_CHECKING:
@@ -37,7 +31,7 @@ class SqliteConfirmations:
         """Return a delivered report whose period is to be looked at now, if there is one."""
         with self._database.read() as connection:
             row = connection.execute(_SQL["next_unverified"], (now,)).fetchone()
-        return stored_report(row) if row else None
+        return report_of(row) if row else None
 
     def verify(self, reports: Sequence[UsageReport], now: int) -> None:
         """Write down that Stripe counts the reports."""
@@ -89,9 +83,7 @@ class SqliteStuckReports:
         """Return stuck reports in the order of their ids, from beyond ``after_id``."""
         parameters = {**chosen._asdict(), "after_id": after_id, "limit": limit}
         with self._database.read() as connection:
-            return [
-                stored_report(row) for row in connection.execute(_SQL["find_stuck"], parameters)
-            ]
+            return [report_of(row) for row in connection.execute(_SQL["find_stuck"], parameters)]
 
     def count(self, chosen: StuckFilter) -> int:
         """Return how many there are."""
@@ -103,7 +95,7 @@ class SqliteStuckReports:
         """Return a report in whatever state."""
         with self._database.read() as connection:
             row = connection.execute(_SQL["report_by_id"], (report_id,)).fetchone()
-        return stored_report(row) if row else None
+        return report_of(row) if row else None
 
     def replace(
         self, report: UsageReport, planned: PlannedReport | None, decision: Decision

@@ -13,12 +13,12 @@ from tallystick.domain.quantity import from_parts
 from tallystick.ports.outbox import Reported
 from tallystick.ports.verification import Cell, ReportedPeriod
 from tallystick.storage.details import detail_of
+from tallystick.storage.report_rows import report_of
 from tallystick.storage.selections import Selections
 from tallystick.storage.sqlite.archived_events import archived_events, days_under_way
 from tallystick.storage.sqlite.events import corrected_event
 from tallystick.storage.sqlite.history import history_cells
 from tallystick.storage.sqlite.identities import IdentityIndex, identity_key
-from tallystick.storage.sqlite.outbox import stored_report
 from tallystick.storage.sqlite.statements import statements
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class _SqliteSnapshot:
 
     def reports(self) -> Iterator[UsageReport]:
         for row in self._connection.execute(_ALL_REPORTS, {"customer": None}):
-            yield stored_report(row)
+            yield report_of(row)
 
     def totals(self) -> Iterator[tuple[ReportedPeriod, Reported]]:
         for *key, whole, pico, sequence in self._connection.execute(_SQL["all_totals"]):

@@ -10,11 +10,39 @@ CREATE TABLE installation (
     meter_errors_read_seq bigint NOT NULL DEFAULT 0
 );
 
+-- scopes are words with blanks between them; a key without any may do nothing.
 CREATE TABLE api_keys (
+    number bigint GENERATED ALWAYS AS IDENTITY,
     id text PRIMARY KEY,
     name text NOT NULL,
     digest bytea NOT NULL UNIQUE,
-    created_at bigint NOT NULL
+    scopes text NOT NULL,
+    source text,
+    created_at bigint NOT NULL,
+    expires_at bigint,
+    revoked_at bigint,
+    last_used_at bigint
+);
+
+CREATE TABLE event_sources (
+    source text PRIMARY KEY,
+    derives_ids boolean NOT NULL
+);
+
+-- Up to which place each selection's delays are counted; selection is its definition.
+CREATE TABLE lateness_marks (
+    selection text PRIMARY KEY,
+    counted_seq bigint NOT NULL
+);
+
+-- How many events by UTC day of arrival and delay: milliseconds of which the first two digits are
+-- kept, -1 for an event that arrived before it happened.
+CREATE TABLE event_delays (
+    selection text NOT NULL,
+    day_at bigint NOT NULL,
+    delay_ms bigint NOT NULL,
+    event_count bigint NOT NULL,
+    PRIMARY KEY (selection, day_at, delay_ms)
 );
 
 -- filters and group_by are JSON; report_every_minutes NULL: usage is reported in real time.
@@ -30,6 +58,7 @@ CREATE TABLE meters (
     filters text NOT NULL,
     group_by text NOT NULL,
     per text NOT NULL,
+    formula text NOT NULL,
     stripe_meter_id text NOT NULL UNIQUE
 );
 
@@ -113,6 +142,10 @@ CREATE TABLE usage_reports (
     stripe_item_id text,
     level numeric,
     record_aggregation text,
+    is_increment boolean NOT NULL,
+    event_source text,
+    event_id text,
+    cancels text,
     closes_at bigint NOT NULL,
     step text NOT NULL DEFAULT 'send',
     stage text NOT NULL,
@@ -131,6 +164,16 @@ CREATE INDEX usage_reports_lanes
     ON usage_reports (stripe_customer_id, meter_key, id) WHERE state = 'pending';
 CREATE INDEX usage_reports_stuck
     ON usage_reports (id) WHERE state IN ('dead', 'unresolved', 'parked');
+
+-- What reports of a period add up to, replaced ones left out; kept with each of them.
+CREATE TABLE report_totals (
+    customer text COLLATE "C" NOT NULL,
+    meter_key text COLLATE "C" NOT NULL,
+    period_start_at bigint NOT NULL,
+    quantity numeric NOT NULL,
+    next_sequence integer NOT NULL,
+    PRIMARY KEY (customer, meter_key, period_start_at)
+);
 
 -- What people decided about stuck reports; never changed.
 CREATE TABLE report_decisions (

@@ -52,9 +52,8 @@ WHERE hour_at >= %(from_at)s AND hour_at < %(to_at)s AND NOT is_history AND dime
 
 -- name: unsettled
 -- Pending, delivered but not verified, or waiting for a decision.
-SELECT customer, MIN(period_start_at) FROM usage_reports
-WHERE state = 'pending' OR stage = 'unverified' OR state IN ('dead', 'unresolved', 'parked')
-GROUP BY customer;
+SELECT DISTINCT customer, period_start_at, period_end_at FROM usage_reports
+WHERE state = 'pending' OR stage = 'unverified' OR state IN ('dead', 'unresolved', 'parked');
 
 -- name: add_part
 INSERT INTO archive_parts (

@@ -1,0 +1,68 @@
+"""Opens a PostgreSQL database, with every store on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tallystick.storage.postgres.api_keys import PostgresApiKeys
+from tallystick.storage.postgres.archive_ledger import PostgresArchiveLedger
+from tallystick.storage.postgres.catalog import PostgresCatalogStore
+from tallystick.storage.postgres.counted_events import PostgresCountedEvents
+from tallystick.storage.postgres.customers import PostgresCustomerDirectory
+from tallystick.storage.postgres.database import PostgresDatabase
+from tallystick.storage.postgres.events import PostgresEventStore
+from tallystick.storage.postgres.inbox import (
+    PostgresInbox,
+    PostgresInboxReader,
+    PostgresMeterErrors,
+)
+from tallystick.storage.postgres.installation import PostgresInstallation
+from tallystick.storage.postgres.lateness import PostgresLatenessBook
+from tallystick.storage.postgres.migrations import migrate
+from tallystick.storage.postgres.mirror import PostgresMirror
+from tallystick.storage.postgres.outbox import PostgresOutbox, PostgresReportBook
+from tallystick.storage.postgres.stuck_reports import PostgresConfirmations, PostgresStuckReports
+from tallystick.storage.postgres.sync import PostgresSyncLedger
+from tallystick.storage.postgres.usage import PostgresUsageReader
+from tallystick.storage.postgres.verification import PostgresSnapshotReader
+from tallystick.storage.stores import Stores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tallystick.ports.archive import Archive
+
+
+def open_postgres(url: str, archive: Callable[[], Archive], now: int) -> Stores:
+    """Bring the database's schema up to this version and open it.
+
+    Raises:
+        StoreUnavailable: the server does not answer now.
+        StoreUnusable: it refuses us, or the database was made by a newer or altered version.
+    """
+    migrate(url, now)
+    database = PostgresDatabase(url, archive)
+    catalog = PostgresCatalogStore(database)
+    return Stores(
+        database=database,
+        installation=PostgresInstallation(database, now),
+        api_keys=PostgresApiKeys(database),
+        events=PostgresEventStore(database),
+        usage=PostgresUsageReader(database),
+        counted_events=PostgresCountedEvents(database),
+        lateness=PostgresLatenessBook(database),
+        catalog=catalog,
+        record_prices=catalog,
+        customers=PostgresCustomerDirectory(database),
+        book=PostgresReportBook(database),
+        outbox=PostgresOutbox(database),
+        confirmations=PostgresConfirmations(database),
+        stuck_reports=PostgresStuckReports(database),
+        mirror=PostgresMirror(database),
+        sync_ledger=PostgresSyncLedger(database),
+        inbox=PostgresInbox(database),
+        inbox_reader=PostgresInboxReader(database),
+        meter_errors=PostgresMeterErrors(database),
+        archive_ledger=PostgresArchiveLedger(database),
+        snapshots=PostgresSnapshotReader(database),
+    )

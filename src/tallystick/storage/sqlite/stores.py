@@ -1,0 +1,64 @@
+"""Opens a SQLite file, with every store on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tallystick.storage.sqlite.api_keys import SqliteApiKeys
+from tallystick.storage.sqlite.archive_ledger import SqliteArchiveLedger
+from tallystick.storage.sqlite.catalog import SqliteCatalogStore
+from tallystick.storage.sqlite.counted_events import SqliteCountedEvents
+from tallystick.storage.sqlite.customers import SqliteCustomerDirectory
+from tallystick.storage.sqlite.database import SqliteDatabase
+from tallystick.storage.sqlite.events import SqliteEventStore
+from tallystick.storage.sqlite.inbox import SqliteInbox, SqliteInboxReader, SqliteMeterErrors
+from tallystick.storage.sqlite.installation import SqliteInstallation
+from tallystick.storage.sqlite.lateness import SqliteLatenessBook
+from tallystick.storage.sqlite.migrations import migrate
+from tallystick.storage.sqlite.mirror import SqliteMirror
+from tallystick.storage.sqlite.outbox import SqliteOutbox, SqliteReportBook
+from tallystick.storage.sqlite.stuck_reports import SqliteConfirmations, SqliteStuckReports
+from tallystick.storage.sqlite.sync import SqliteSyncLedger
+from tallystick.storage.sqlite.usage import SqliteUsageReader
+from tallystick.storage.sqlite.verification import SqliteSnapshotReader
+from tallystick.storage.stores import Stores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tallystick.ports.archive import Archive
+
+
+def open_sqlite(path: Path, archive: Callable[[], Archive], now: int) -> Stores:
+    """Bring the file up to this version, making it if there is none, and open it.
+
+    Raises:
+        StoreUnusable: it is not a database, or was made by a newer or altered version.
+    """
+    migrate(path, now)
+    database = SqliteDatabase(path, archive)
+    catalog = SqliteCatalogStore(database)
+    return Stores(
+        database=database,
+        installation=SqliteInstallation(database, now),
+        api_keys=SqliteApiKeys(database),
+        events=SqliteEventStore(database),
+        usage=SqliteUsageReader(database),
+        counted_events=SqliteCountedEvents(database),
+        lateness=SqliteLatenessBook(database),
+        catalog=catalog,
+        record_prices=catalog,
+        customers=SqliteCustomerDirectory(database),
+        book=SqliteReportBook(database),
+        outbox=SqliteOutbox(database),
+        confirmations=SqliteConfirmations(database),
+        stuck_reports=SqliteStuckReports(database),
+        mirror=SqliteMirror(database),
+        sync_ledger=SqliteSyncLedger(database),
+        inbox=SqliteInbox(database),
+        inbox_reader=SqliteInboxReader(database),
+        meter_errors=SqliteMeterErrors(database),
+        archive_ledger=SqliteArchiveLedger(database),
+        snapshots=SqliteSnapshotReader(database),
+    )
