@@ -16,6 +16,7 @@ from tallystick.domain.meters import Aggregation, Meter
 from tallystick.domain.periods import Period
 from tallystick.oversight.invariants import check_store
 from tallystick.ports.errors import ArchiveDamaged, ArchiveTaken
+from tallystick.wiring import Tallystick
 from tests.contract.archiving import (
     DROPPED_EARLY,
     EndedEarly,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tallystick.ports.event_store import StoredEvent
-    from tallystick.wiring import Tallystick
 
 SUM = Meter("weight", "", "seen", Aggregation.SUM, decimals=12)
 LARGEST = Meter("largest", "", "seen", Aggregation.MAX, decimals=12)
@@ -136,9 +136,12 @@ def test_usage_inside_an_archived_hour_is_folded_from_the_archive(filled: Tallys
         Period(DAY + DAY_US + HOUR_US + 7, DAY + DAY_US + 2 * HOUR_US + 9 * MINUTE_US),
     ]
     before = [filled.usage.usage_and_history(SUM, "acme", period) for period in periods]
+    counted = [filled.counted_events.counted(SUM, "acme", period) for period in periods]
     archive_everything(filled)
     assert before == [filled.usage.usage_and_history(SUM, "acme", period) for period in periods]
-    assert any(each.usage.event_count for each in before)
+    assert counted == [filled.counted_events.counted(SUM, "acme", period) for period in periods]
+    assert [each.usage.event_count for each in before] == [len(each) for each in counted]
+    assert any(counted)
 
 
 def test_an_archived_event_can_be_corrected(filled: Tallystick) -> None:
@@ -287,6 +290,20 @@ def test_of_two_runs_at_once_one_keeps_its_part(filled: Tallystick) -> None:
     filled.archive_ledger.keep([first], NOW)
     with pytest.raises(ArchiveTaken):
         filled.archive_ledger.keep([second], NOW)
+
+
+def test_another_process_knows_what_left_before_it_saw_it(backend: Backend) -> None:
+    product = backend.product
+    put_in_force(product, (SUM,))
+    with Tallystick(product.settings, product.clock) as other:
+        assert other.events.append([event("first")], NOW).result() == [ACCEPTED]
+        product.events.append(two_days(), NOW).result()
+        product.events.append([event("newest", at=NOW)], NOW).result()
+        archive_everything(product)
+        assert other.events.append(two_days(), NOW).result() == [DUPLICATE] * 120
+        assert other.events.append([event("second", at=NOW)], NOW).result() == [ACCEPTED]
+    assert product.events.append([event("second", at=NOW)], NOW).result() == [DUPLICATE]
+    assert findings(product) == []
 
 
 def test_what_was_not_looked_at_yet_stays(filled: Tallystick) -> None:

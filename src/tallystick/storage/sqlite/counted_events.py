@@ -8,6 +8,8 @@ from tallystick.domain.events import read_properties
 from tallystick.domain.instants import DAY_US
 from tallystick.domain.meters import Selection
 from tallystick.domain.periods import hour_of
+from tallystick.ports.archive import HourKey
+from tallystick.storage.sqlite.archived_events import archived_hour
 from tallystick.storage.sqlite.events import corrected_event
 from tallystick.storage.sqlite.statements import statements
 
@@ -61,7 +63,9 @@ def _stored(
     }
     if hours["from_at"] >= hours["to_at"]:
         return
-    for (last_seq,) in connection.execute(_SQL["hour_ends"], hours).fetchall():
-        chain = {"last_seq": last_seq, "start_at": period.start_at, "end_at": period.end_at}
-        for (seq,) in connection.execute(_SQL["hour_seqs"], chain).fetchall():
-            yield corrected_event(connection.execute(_EVENT_AT, (seq,)).fetchone())
+    for hour_at, last_seq in connection.execute(_SQL["hour_ends"], hours).fetchall():
+        key = HourKey(hour_at, selection.event_type, customer)
+        found = {stored.seq: stored for stored in archived_hour(connection, key)}
+        for (seq,) in connection.execute(_SQL["hour_seqs"], {"last_seq": last_seq}).fetchall():
+            found[seq] = corrected_event(connection.execute(_EVENT_AT, (seq,)).fetchone())
+        yield from (stored for stored in found.values() if stored.event.occurred_at in period)

@@ -68,6 +68,10 @@ class IdentityIndex:
     def load(self, connection: sqlite3.Connection) -> None:
         """Read what the log has gained since the last load, all that is not merged at first."""
         last_seq, merged_seq, filtered_seq = connection.execute(_SQL["log_end"]).fetchone()
+        if merged_seq > self.last_seq:
+            # what another process merged may have left the log for the archive already: the table
+            # and the filter know it, so that memory begins anew
+            self._recent, self._merge, self._filter = {}, None, None
         if self._filter is None:
             self.last_seq = merged_seq
             self._filter = IdentityFilter()
