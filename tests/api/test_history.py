@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from tallystick.domain.api_keys import ALL_SCOPES, Scope
 from tallystick.domain.instants import parse_instant
 from tallystick.domain.periods import Period
+from tests.fixtures.keys import key_for
 
 if TYPE_CHECKING:
     import httpx2
@@ -41,7 +43,8 @@ def test_history_is_usage_of_which_nothing_is_reported(
     assert [meter["quantity"] for meter in shown] == ["3", "21"]
     requests, size = product.catalog.meters().by_key.values()
     measured = product.usage.usage_and_history(requests, "acme", MAY)
-    assert (measured.live_count, measured.reportable(requests.aggregation)) == (1, 1)
+    assert measured.live_count == 1
+    assert measured.reportable(requests.aggregation) == 1
     measured = product.usage.usage_and_history(size, "acme", MAY)
     assert measured.reportable(size.aggregation) == 7
 
@@ -57,6 +60,13 @@ def test_what_was_sent_first_decides(api: httpx2.Client, product: Tallystick) ->
         "b": False,
         "b2": True,
     }
+
+
+def test_what_sends_usage_cannot_hide_it(api: httpx2.Client, product: Tallystick) -> None:
+    key = key_for(product, "server", ALL_SCOPES - {Scope.OPERATE})
+    refused = api.post("/v1/events/history", json=[], headers={"Authorization": f"Bearer {key}"})
+    assert refused.status_code == 403
+    assert "operate" in refused.json()["detail"]
 
 
 def test_history_needs_a_key_and_a_post(api: httpx2.Client) -> None:

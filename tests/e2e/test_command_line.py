@@ -127,9 +127,11 @@ def test_the_whole_line_by_hand(
     )
     with LocalServer("server", ["serve", "--port", "0"], environment, tmp_path) as server:
         sent = answer_of(
-            *("import", str(events), "--url", server.url, "--key", key), environment=environment
+            *("import", str(events), "--report", "--url", server.url, "--key", key),
+            environment=environment,
         )
-    assert sent == {"rows": 150, "accepted": 150, "duplicates": 0, "refused": []}
+    assert (sent["rows"], sent["accepted"], sent["refused"]) == (150, 150, 0)
+    assert not sent["is_history"]
 
     shown = answer_of(
         *("usage", "acme", "--from", "2015-05-01", "--to", "2015-05-06", "--window", "day"),
@@ -171,7 +173,10 @@ def test_verify_names_the_cell_that_was_altered(
         '{"id":"a","type":"http_request","customer":"acme","time":"2015-05-18T10:20:00Z"}\n'
     )
     with LocalServer("server", ["serve", "--port", "0"], environment, tmp_path) as server:
-        answer_of("import", str(events), "--url", server.url, "--key", key, environment=environment)
+        answer_of(
+            *("import", str(events), "--report", "--url", server.url, "--key", key),
+            environment=environment,
+        )
     assert tallystick("verify", "--no-stripe", environment=environment).returncode == 0
     path = environment["TALLYSTICK_DATABASE_URL"].removeprefix("sqlite:///")
     with sqlite3.connect(path) as connection:

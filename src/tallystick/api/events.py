@@ -61,6 +61,8 @@ class EventsEndpoint:
     def __init__(self, ingest: Ingest, keys: KeyCheck, *, is_history: bool = False) -> None:
         self._ingest = ingest
         self._keys = keys
+        # a key that sends usage must not be able to hide it from Stripe
+        self._scope = Scope.OPERATE if is_history else Scope.INGEST
         self._appends = GroupAppend(ingest, is_history=is_history)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -83,7 +85,7 @@ class EventsEndpoint:
 
     async def _answer(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         shown = headers.get(b"authorization", b"").decode("latin-1")
-        key = self._keys.check(shown, Scope.INGEST)
+        key = self._keys.check(shown, self._scope)
         body = await read_sent_body(headers, receive)
         drafts = parse_events(headers.get(b"content-type", b"").decode("latin-1"), body)
         batch = self._ingest.check(drafts, key.source)

@@ -46,6 +46,7 @@ def openapi_document() -> dict[str, Any]:
         "paths": {
             "/v1/events": {
                 "post": _post_events(
+                    Scope.INGEST,
                     "postEvents",
                     "Send usage events; each gets a result of its own",
                     "Answered after the events are durable. Sending them again is safe: an event "
@@ -54,6 +55,7 @@ def openapi_document() -> dict[str, Any]:
             },
             "/v1/events/history": {
                 "post": _post_events(
+                    Scope.OPERATE,
                     "postHistory",
                     "Send events that count as usage and that Stripe is never told of",
                     "As POST /v1/events, for usage that was billed already. An event that was "
@@ -84,14 +86,14 @@ def openapi_document() -> dict[str, Any]:
     }
 
 
-def _post_events(operation_id: str, summary: str, description: str) -> dict[str, Any]:
+def _post_events(scope: Scope, operation_id: str, summary: str, description: str) -> dict[str, Any]:
     event = {"$ref": "#/components/schemas/UsageEvent"}
     cloud_event = {"$ref": "#/components/schemas/CloudEvent"}
     return {
         "operationId": operation_id,
         "summary": summary,
         "description": description,
-        **needs(Scope.INGEST),
+        **needs(scope),
         "parameters": [
             {
                 "name": "Content-Encoding",

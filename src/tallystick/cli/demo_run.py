@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,12 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tallystick.billing.catalog_changes import apply_catalog
 from tallystick.billing.catalog_file import read_catalog
 from tallystick.billing.usage_bill import Biller
-from tallystick.cli.importing import import_file
+from tallystick.cli.importing import ImportJob, import_file
 from tallystick.cli.local_servers import LocalServer
 from tallystick.cli.output import console, error_console, print_table
 from tallystick.cli.reporting import flush_now
 from tallystick.client.connection import ServerConnection
-from tallystick.client.history_files import HistoryFormat, LineNames, read_history
+from tallystick.client.history_files import HistoryFile
+from tallystick.client.history_rows import HistoryFormat, ReadingOptions
 from tallystick.client.recorder import Client
 from tallystick.config import Settings
 from tallystick.domain.api_keys import Scope
@@ -34,7 +36,6 @@ from tallystick.wiring import Tallystick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -51,7 +52,7 @@ USED_UNTIL = parse_instant("2015-05-21")
 INVOICED_AT = parse_instant("2015-06-01") + 2 * HOUR_US
 """The log is from 17 to 20 May 2015; a cycle invoice is final an hour after its period."""
 
-EVENT_TYPE = "http_request"
+LOG_OPTIONS = ReadingOptions(event_type="http_request", source="access-log")
 THREADS = 4
 BATCH = 500
 LARGEST = 10
@@ -135,7 +136,7 @@ class DemoRun:
         return list(applied.price_ids.values())
 
     def _clients(self) -> list[str]:
-        rows = read_history(self._log, HistoryFormat.ACCESS_LOG, LineNames(EVENT_TYPE, "log"))
+        rows = HistoryFile(self._log, HistoryFormat.ACCESS_LOG, LOG_OPTIONS).rows()
         return list(dict.fromkeys(json.loads(row.event)["customer"] for row in rows if row.event))
 
     def _subscribe(self, clients: Sequence[str], price_ids: Sequence[str]) -> list[str]:
@@ -200,17 +201,25 @@ class DemoRun:
 
 def _import_log(log: Path, url: str, key: str) -> tuple[int, int, int]:
     """Send the log as `tallystick import` does; return events accepted, duplicate and refused."""
-    names = LineNames(EVENT_TYPE, "access-log")
-    tally = import_file(log, HistoryFormat.ACCESS_LOG, names, ServerConnection(url, key), BATCH)
-    return tally.accepted, tally.duplicates, len(tally.refused)
+    with TemporaryDirectory() as folder:
+        job = ImportJob(
+            log,
+            HistoryFormat.ACCESS_LOG,
+            LOG_OPTIONS,
+            is_history=False,
+            position=Path(folder) / "position.json",
+            refused=Path(folder) / "refused.ndjson",
+            batch=BATCH,
+        )
+        done = import_file(job, ServerConnection(url, key)).position
+    return done.accepted, done.duplicates, done.refused
 
 
 def _record_log(log: Path, url: str, key: str) -> tuple[int, int, int]:
     """Send the log as an application would: each line recorded, with an id of the client's."""
     refused = 0
     with TemporaryDirectory() as spool, Client(url, key, spool=spool) as client:
-        names = LineNames(EVENT_TYPE, "access-log")
-        for row in read_history(log, HistoryFormat.ACCESS_LOG, names):
+        for row in HistoryFile(log, HistoryFormat.ACCESS_LOG, LOG_OPTIONS).rows():
             if row.event is None:
                 refused += 1
                 continue

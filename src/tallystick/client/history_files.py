@@ -1,20 +1,29 @@
-"""Files of past usage, read as events: access logs in the combined format, and NDJSON."""
+"""Files of past usage, read as events: access logs, NDJSON, CSV and Parquet."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import re
-from collections.abc import Callable, Iterator
+import zlib
 from contextlib import contextmanager
 from datetime import datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from tallystick.client.history_rows import (
+    HistoryError,
+    HistoryFormat,
+    HistoryRow,
+    ReadingOptions,
+)
+from tallystick.client.history_tables import csv_rows
 
 if TYPE_CHECKING:
-    from io import BufferedIOBase
+    from collections.abc import Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
 _LOG_LINE = re.compile(
     r"(?P<host>\S+) \S+ \S+ \[(?P<time>[^\]]+)\] "
@@ -23,96 +32,145 @@ _LOG_LINE = re.compile(
 _DIGEST_CHARS = 16
 _BLOCK_BYTES = 1 << 20
 
+LINE_BYTES_MAX = 1 << 20
+"""Bytes of a line that can be an event: properties have 16 KiB, and this bounds the memory."""
 
-class HistoryFormat(StrEnum):
-    """What the lines of a file are."""
-
-    ACCESS_LOG = "access-log"
-    NDJSON = "ndjson"
-
-
-class HistoryRow(NamedTuple):
-    """One line: an event's JSON, or the reason why it is none."""
-
-    line: int
-    event: bytes | None
-    refusal: str | None = None
+LOG_EVENT_TYPE = "http_request"
+LOG_SOURCE = "access-log"
+"""Type and source of events made of log lines, if no others are given."""
 
 
-class LineNames(NamedTuple):
-    """What events made of log lines are called."""
+class HistoryFile:
+    """A file of past usage; ``.gz`` is unpacked.
 
-    event_type: str
-    source: str
-
-
-def read_history(path: Path, file_format: HistoryFormat, names: LineNames) -> Iterator[HistoryRow]:
-    """Return the file's lines as events; ``.gz`` is unpacked.
-
-    A log line has no id of its own: its event gets one from the digest of the file's content and
-    the line's number, so that the same file imported twice counts once, and two equal lines count
-    twice.
+    A row without an id gets one from the digest of the file's content and its number, so that the
+    same file imported twice counts once, and two equal lines count twice.
 
     Raises:
         OSError: the file cannot be read.
+        HistoryError: it is not what it was said to be.
     """
-    digest = content_digest(path)[:_DIGEST_CHARS] if file_format is HistoryFormat.ACCESS_LOG else ""
-    parse: Callable[[int, bytes], HistoryRow] = (
-        _json_row if file_format is HistoryFormat.NDJSON else _LogRows(digest, names).row
-    )
-    with _opened(path) as file:
-        for number, raw in enumerate(file, 1):
-            line = raw.strip()
-            if line:
-                yield parse(number, line)
 
+    def __init__(self, path: Path, file_format: HistoryFormat, options: ReadingOptions) -> None:
+        self._path = path
+        self._format = file_format
+        self._options = options
+        self._stat = _stat(path)
+        self.digest = content_digest(path)
+        """SHA-256 of the unpacked content, in hexadecimal."""
+        self.size = self._stat[0]
+        """How much there is to read, to hold ``done`` against: bytes, or rows of Parquet."""
+        self.done = 0
+        if file_format is HistoryFormat.PARQUET:
+            from tallystick.client.history_parquet import count_rows
 
-def count_lines(path: Path) -> int:
-    """Return how many lines the file has, for a progress bar."""
-    with _opened(path) as file:
-        return sum(1 for _ in file)
+            self.size = count_rows(path)
+
+    def rows(self, after_row: int = 0) -> Iterator[HistoryRow]:
+        """Return the rows in order, from beyond one on."""
+        if self._format is HistoryFormat.PARQUET:
+            from tallystick.client.history_parquet import parquet_rows
+
+            for row in parquet_rows(self._path, self._row_digest, self._options, after_row):
+                self.done = row.row
+                yield row
+            return
+        with self._path.open("rb") as plain, _unpacked(plain, self._path) as file:
+            for row in self._line_rows(file):
+                self.done = plain.tell()
+                if row.row > after_row:
+                    yield row
+
+    def has_changed(self) -> bool:
+        """Tell whether the file is another one by now than it was."""
+        return _stat(self._path) != self._stat
+
+    @property
+    def _row_digest(self) -> str:
+        return self.digest[:_DIGEST_CHARS]
+
+    def _line_rows(self, file: BinaryIO) -> Iterator[HistoryRow]:
+        match self._format:
+            case HistoryFormat.CSV:
+                with io.TextIOWrapper(file, self._options.encoding, newline="") as text:
+                    try:
+                        yield from csv_rows(text, self._row_digest, self._options)
+                    except UnicodeDecodeError as error:
+                        raise HistoryError("invalid_encoding", str(error)) from None
+            case HistoryFormat.NDJSON:
+                yield from (_json_row(number, line) for number, line in _lines(file))
+            case _:
+                log = _LogRows(self._row_digest, self._options)
+                yield from (log.row(number, line) for number, line in _lines(file))
 
 
 def content_digest(path: Path) -> str:
-    """Return the SHA-256 of the file's unpacked content, in hexadecimal."""
+    """Return the SHA-256 of the file's unpacked content, in hexadecimal.
+
+    Raises:
+        HistoryError: it is broken.
+    """
     digest = hashlib.sha256()
-    with _opened(path) as file:
+    with path.open("rb") as plain, _unpacked(plain, path) as file:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BufferedIOBase]:
-    with path.open("rb") as plain:
-        if path.suffix == ".gz":
-            with gzip.open(plain) as unpacked:
-                yield unpacked
-        else:
-            yield plain
+def _unpacked(plain: BinaryIO, path: Path) -> Iterator[BinaryIO]:
+    if path.suffix != ".gz":
+        yield plain
+        return
+    try:
+        with gzip.open(plain) as unpacked:
+            yield unpacked  # type: ignore[misc]  # typed as a GzipFile
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise HistoryError("broken_gzip", f"{path} cannot be unpacked: {error}") from None
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Return the lines that are not blank, numbered; a line that is too long, cut off."""
+    number = 0
+    while raw := file.readline(LINE_BYTES_MAX + 1):
+        number += 1
+        is_cut = len(raw) > LINE_BYTES_MAX and not raw.endswith(b"\n")
+        while is_cut and (rest := file.readline(_BLOCK_BYTES)) and not rest.endswith(b"\n"):
+            pass
+        line = raw.strip()
+        if line:
+            yield number, line
 
 
 class _LogRows:
-    def __init__(self, digest: str, names: LineNames) -> None:
+    def __init__(self, digest: str, options: ReadingOptions) -> None:
         self._digest = digest
-        self._names = names
+        self._event_type = options.event_type or LOG_EVENT_TYPE
+        self._source = options.source or LOG_SOURCE
 
     def row(self, number: int, line: bytes) -> HistoryRow:
         found = _LOG_LINE.match(line.decode("utf-8", "replace"))
-        if found is None:
-            return HistoryRow(number, None, "is not in the combined log format")
+        if found is None or len(line) > LINE_BYTES_MAX:
+            return HistoryRow(number, None, "unreadable_row", "is not in the combined log format")
         try:
             moment = datetime.strptime(found["time"], "%d/%b/%Y:%H:%M:%S %z")
         except ValueError:
-            return HistoryRow(number, None, f"has the time {found['time']!r}, which is none")
+            return HistoryRow(
+                number, None, "time_invalid", f"has the time {found['time']!r}, which is none"
+            )
         method, _, target = found["request"].partition(" ")
         return HistoryRow(
             number,
             _compact(
                 {
                     "id": f"{self._digest}-{number}",
-                    "source": self._names.source,
-                    "type": self._names.event_type,
+                    "source": self._source,
+                    "type": self._event_type,
                     "customer": found["host"],
                     "time": moment.isoformat(),
                     "value": 0 if found["size"] == "-" else int(found["size"]),
@@ -130,6 +188,10 @@ def _compact(event: dict[str, Any]) -> bytes:
     return json.dumps(event, separators=(",", ":")).encode()
 
 
-def _json_row(number: int, text: bytes) -> HistoryRow:
+def _json_row(number: int, line: bytes) -> HistoryRow:
     """Pass the line on as it is: reading and writing it again could change a number."""
-    return HistoryRow(number, text)
+    if len(line) > LINE_BYTES_MAX:
+        return HistoryRow(
+            number, None, "unreadable_row", f"the line has over {LINE_BYTES_MAX:,} bytes"
+        )
+    return HistoryRow(number, line.replace(b"\r", b" "))  # which would end a line of the body

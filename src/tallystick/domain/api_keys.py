@@ -19,7 +19,7 @@ class Scope(StrEnum):
     READ = "read"
     """See usage, lateness, reports that stand still, and rate usage."""
     OPERATE = "operate"
-    """Change what is counted or reported: corrections, dead letters."""
+    """Change what is counted or reported: corrections, dead letters, history."""
     ADMIN = "admin"
     """Decide who may do what: make and revoke keys."""
 
