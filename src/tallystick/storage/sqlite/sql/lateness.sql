@@ -27,7 +27,7 @@ SELECT type, day_at, CASE
         WHEN delay < 1000000000000 THEN delay / 10000000000 * 10000000000
         ELSE delay / 100000000000 * 100000000000
     END AS lower_ms, COUNT(*)
-FROM arrived GROUP BY type, day_at, lower_ms;
+FROM arrived GROUP BY lower_ms, day_at, type;
 
 -- name: events_of_type
 -- Live ones, for selections that look at properties.
