@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from tallystick.ports.mirror import Mirror, SyncLedger
     from tallystick.ports.outbox import Confirmations, Outbox, ReportBook, StuckReports
     from tallystick.ports.stripe import UsageSink
+    from tallystick.ports.turns import Turns
     from tallystick.ports.verification import SnapshotReader
     from tallystick.storage.stores import Stores
 
@@ -94,6 +95,7 @@ class Tallystick:
         stores = open_stores(settings, self.archive, self.clock.now())
         self._database = stores.database
         self.installation: Installation = stores.installation
+        self.turns: Turns = stores.turns
         self.events: EventStore = stores.events
         self.usage: UsageReader = stores.usage
         self.counted_events: CountedEvents = stores.counted_events

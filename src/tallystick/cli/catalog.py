@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from tallystick.cli.output import console, print_json
-from tallystick.cli.session import InputError, opened, settings
+from tallystick.cli.session import InputError, in_turn, opened, settings
 
 if TYPE_CHECKING:
     from tallystick.domain.catalog_diff import Change
@@ -77,10 +77,11 @@ def apply(
         problem_json,
     )
     from tallystick.domain.catalog_warnings import catalog_warnings
+    from tallystick.ports.turns import Turn
 
     declared = read_catalog(*files)
     warnings = catalog_warnings(declared)
-    with opened() as product:
+    with opened() as product, in_turn(product, Turn.APPLYING):
         applied = apply_catalog(
             declared, product.catalog, product.stripe.catalog, product.clock, prune=prune
         )

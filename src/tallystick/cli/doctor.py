@@ -14,7 +14,9 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) ->
     """
     from tallystick.cli.diagnosis import Standing, diagnose
     from tallystick.cli.output import console, print_json
+    from tallystick.cli.session import log_warnings
 
+    log_warnings()
     findings = diagnose()
     if as_json:
         print_json(

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 READY_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 20.0
 _POLL_SECONDS = 0.02
-_READY = "listening on "
+READY = "listening on "
+"""What a server prints when it serves, and where; others print other things."""
 
 
 class LocalServer:
@@ -27,9 +28,16 @@ class LocalServer:
     """
 
     def __init__(
-        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path
+        self,
+        name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        *,
+        ready: str = READY,
     ) -> None:
         self.name = name
+        self._ready = ready
         self.log = folder / f"{name}.log"
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
@@ -76,8 +84,8 @@ class LocalServer:
         while time.monotonic() < give_up_at:
             said = self.log.read_text("utf-8", "replace")
             for line in said.splitlines():
-                if line.startswith(_READY):
-                    return line.removeprefix(_READY).strip()
+                if line.startswith(self._ready):
+                    return line.removeprefix(self._ready).strip()
             if self._process.poll() is not None:
                 break
             time.sleep(_POLL_SECONDS)

@@ -31,12 +31,16 @@ from tallystick.cli import (
     verifying,
     webhooks,
     whatif,
+    works,
 )
 from tallystick.cli.output import error_console, print_json
 
 EXIT_DIFFERENCE = 1
 EXIT_BAD_INPUT = 2
 EXIT_UNREACHABLE = 3
+
+EXTRAS = {"psycopg": "postgres", "psycopg_pool": "postgres", "pyarrow": "parquet"}
+"""What installs a module that is missing; the server's are all others."""
 
 app = typer.Typer(
     name="tallystick",
@@ -49,6 +53,7 @@ app = typer.Typer(
 
 app.command()(serving.init)
 app.command()(serving.serve)
+app.command()(works.worker)
 app.add_typer(keys.app, name="keys")
 app.add_typer(customers.app, name="customers")
 app.command()(sync.sync)
@@ -104,7 +109,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("tallystick"):
             raise
-        extra = "parquet" if error.name == "pyarrow" else "server"
+        extra = EXTRAS.get((error.name or "").partition(".")[0], "server")
         _fail("not_installed", f"{error.name} is missing: pip install 'tallystick[{extra}]'", 2)
     except (ValueError, OSError, RuntimeError, Exception) as error:
         code, exit_code = _judged(error)

@@ -6,13 +6,13 @@ import gc
 import signal
 import socket
 import threading
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import typer
 
 from tallystick.cli.output import console, print_json
-from tallystick.cli.session import InputError, opened, settings
+from tallystick.cli.session import InputError, log_warnings, opened, settings
+from tallystick.cli.works import works_of
 
 if TYPE_CHECKING:
     import uvicorn
@@ -36,6 +36,7 @@ def init(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> N
     """
     from tallystick.wiring import Tallystick
 
+    log_warnings()
     found = settings()
     with Tallystick(found) as product:
         version = product.installation.schema_version()
@@ -49,6 +50,9 @@ def init(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> N
 def serve(
     host: str | None = typer.Option(None, help="Where to listen; else TALLYSTICK_HOST."),
     port: int | None = typer.Option(None, help="0 takes a free port; else TALLYSTICK_PORT."),
+    no_workers: bool = typer.Option(
+        False, "--no-workers", help="Only the API; `tallystick worker` runs the workers."
+    ),
 ) -> None:
     """Run the API and the workers in one process, until SIGTERM or Ctrl-C.
 
@@ -61,7 +65,7 @@ def serve(
     configure_logs()
     with opened() as product:
         listener = _listen(host or settings().host, settings().port if port is None else port)
-        _run(product, listener)
+        _run(product, listener, [] if no_workers else works_of(product))
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -80,13 +84,13 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _run(product: Tallystick, listener: socket.socket) -> None:
+def _run(product: Tallystick, listener: socket.socket, works: list[Work]) -> None:
     import uvicorn
 
     from tallystick.api.app import create_app
     from tallystick.workers.background import Background
 
-    background = Background(_works(product))
+    background = Background(works)
     gc.freeze()  # what is loaded by now stays
     gc.set_threshold(COLLECT_AFTER)
     server = uvicorn.Server(
@@ -106,43 +110,6 @@ def _run(product: Tallystick, listener: socket.socket) -> None:
         server.run(sockets=[listener])
     finally:
         background.stop()
-
-
-def _works(product: Tallystick) -> list[Work]:
-    """Return the workers' work, without a Stripe key only what needs none.
-
-    Each is built anew, because Stripe may be unreachable at first.
-    """
-    from tallystick.workers import background as pace
-    from tallystick.workers.background import Work
-
-    def keep_up() -> Counter[str]:
-        product.lateness_tally.keep_up()
-        return Counter()  # it is always the same, and nobody's news
-
-    settings = product.settings
-    lateness = Work("lateness.counted", keep_up, pace.LATENESS_PAUSE_SECONDS)
-    if not settings.stripe_api_key:
-        return [lateness]
-    return [
-        lateness,
-        Work("report.planned", lambda: product.reporter.run(), settings.report_seconds),
-        Work(
-            "report.delivered",
-            lambda: product.deliverer.run(),
-            pace.DELIVER_PAUSE_SECONDS,
-            pace.DELIVER_THREADS,
-        ),
-        Work("report.rejected", lambda: product.rejections.run(), pace.CONFIRM_PAUSE_SECONDS),
-        Work("report.confirmed", lambda: product.confirmer.run(), pace.CONFIRM_PAUSE_SECONDS),
-        Work(
-            "inbox.settled",
-            lambda: product.inbox_worker.run(),
-            pace.INBOX_PAUSE_SECONDS,
-            pace.INBOX_THREADS,
-        ),
-        Work("mirror.swept", lambda: product.synchronizer.repair(), settings.sweep_seconds),
-    ]
 
 
 def _announce(server: uvicorn.Server, listener: socket.socket) -> None:

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tallystick.config import Settings
+    from tallystick.ports.turns import Turn
     from tallystick.wiring import Tallystick
+
+TURN_WAITS_MAX = 150
+TURN_WAIT_SECONDS = 0.2
+"""Half a minute in all: a worker's sweep ends meanwhile, and a full sync does not."""
 
 
 class InputError(ValueError):
@@ -30,6 +35,18 @@ def settings() -> Settings:
     return load_settings()
 
 
+def log_warnings() -> None:
+    """Send warnings to standard error, unless a server has its logs configured: what a command
+    prints is the answer alone.
+    """
+    import structlog
+
+    from tallystick.observability.logs import configure_logs
+
+    if not structlog.is_configured():
+        configure_logs("warning")
+
+
 @contextmanager
 def opened() -> Iterator[Tallystick]:
     """Return the product on the database that the settings name; it must have been made.
@@ -39,6 +56,7 @@ def opened() -> Iterator[Tallystick]:
     """
     from tallystick.wiring import Tallystick, has_database
 
+    log_warnings()
     found = settings()
     if not has_database(found):
         raise InputError(
@@ -46,3 +64,19 @@ def opened() -> Iterator[Tallystick]:
         )
     with Tallystick(found) as product:
         yield product
+
+
+@contextmanager
+def in_turn(product: Tallystick, turn: Turn) -> Iterator[None]:
+    """Have a turn inside the block; whoever has it is waited for a while.
+
+    Raises:
+        InputError: another process has it still.
+    """
+    for _ in range(TURN_WAITS_MAX):
+        with product.turns.take(turn) as is_ours:
+            if is_ours:
+                yield
+                return
+        product.clock.pause(TURN_WAIT_SECONDS)
+    raise InputError("busy", f"another process is {turn} already; try again when it has ended")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tallystick.cli.output import console, error_console, print_json, print_table
-from tallystick.cli.session import opened
+from tallystick.cli.session import in_turn, opened
+from tallystick.ports.turns import Turn
 
 if TYPE_CHECKING:
     from tallystick.billing.synchronizing import PlannedStep, SyncFindings, SyncPlan
@@ -33,7 +34,7 @@ def sync(
 
     Example: `tallystick sync --full --calls-max 20000`
     """
-    with opened() as product:
+    with opened() as product, in_turn(product, Turn.SYNCING):
         synchronizer = product.synchronizer
         is_full = full or plan or synchronizer.needs_full()
         if is_full:

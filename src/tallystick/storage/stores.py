@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tallystick.ports.lateness import LatenessBook
     from tallystick.ports.mirror import Mirror, SyncLedger
     from tallystick.ports.outbox import Confirmations, Outbox, ReportBook, StuckReports
+    from tallystick.ports.turns import Turns
     from tallystick.ports.verification import SnapshotReader
 
 
@@ -37,6 +38,7 @@ class Stores:
 
     database: OpenDatabase
     installation: Installation
+    turns: Turns
     api_keys: ApiKeys
     events: EventStore
     usage: UsageReader

@@ -35,3 +35,6 @@ MIRROR_OBJECTS = 0x7A11_0001
 
 LANES = 0x7A11_0002
 """Held, with a part of the lane as second key, by whoever adds to a lane or ends its head."""
+
+TURNS = 0x7A11_0003
+"""Held, with a turn's name as second key, by the session of whoever has the turn."""

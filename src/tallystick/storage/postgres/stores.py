@@ -21,8 +21,10 @@ from tallystick.storage.postgres.lateness import PostgresLatenessBook
 from tallystick.storage.postgres.migrations import migrate
 from tallystick.storage.postgres.mirror import PostgresMirror
 from tallystick.storage.postgres.outbox import PostgresOutbox, PostgresReportBook
+from tallystick.storage.postgres.partitions import make_partitions
 from tallystick.storage.postgres.stuck_reports import PostgresConfirmations, PostgresStuckReports
 from tallystick.storage.postgres.sync import PostgresSyncLedger
+from tallystick.storage.postgres.turns import PostgresTurns
 from tallystick.storage.postgres.usage import PostgresUsageReader
 from tallystick.storage.postgres.verification import PostgresSnapshotReader
 from tallystick.storage.stores import Stores
@@ -42,10 +44,12 @@ def open_postgres(url: str, archive: Callable[[], Archive], now: int) -> Stores:
     """
     migrate(url, now)
     database = PostgresDatabase(url, archive)
+    make_partitions(database, now).result()
     catalog = PostgresCatalogStore(database)
     return Stores(
         database=database,
         installation=PostgresInstallation(database, now),
+        turns=PostgresTurns(url),
         api_keys=PostgresApiKeys(database),
         events=PostgresEventStore(database),
         usage=PostgresUsageReader(database),

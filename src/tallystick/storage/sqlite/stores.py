@@ -19,6 +19,7 @@ from tallystick.storage.sqlite.mirror import SqliteMirror
 from tallystick.storage.sqlite.outbox import SqliteOutbox, SqliteReportBook
 from tallystick.storage.sqlite.stuck_reports import SqliteConfirmations, SqliteStuckReports
 from tallystick.storage.sqlite.sync import SqliteSyncLedger
+from tallystick.storage.sqlite.turns import SqliteTurns
 from tallystick.storage.sqlite.usage import SqliteUsageReader
 from tallystick.storage.sqlite.verification import SqliteSnapshotReader
 from tallystick.storage.stores import Stores
@@ -42,6 +43,7 @@ def open_sqlite(path: Path, archive: Callable[[], Archive], now: int) -> Stores:
     return Stores(
         database=database,
         installation=SqliteInstallation(database, now),
+        turns=SqliteTurns(path),
         api_keys=SqliteApiKeys(database),
         events=SqliteEventStore(database),
         usage=SqliteUsageReader(database),

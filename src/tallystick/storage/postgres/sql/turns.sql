@@ -1,0 +1,3 @@
+-- name: take
+-- Held by the session, not by a transaction: what is done in a turn takes long.
+SELECT pg_try_advisory_lock(%s, hashtext(%s));
