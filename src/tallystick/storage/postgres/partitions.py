@@ -34,8 +34,9 @@ def make_partitions(database: PostgresDatabase, now: int) -> Future[None]:
     """Have the partitions of this day and the next ones made where they are missing, and those that
     are empty since long dropped; the future completes when that is done or put off.
 
-    Days before the first one made share a partition, and so do days further ahead until their own
-    is made: events have their place whether this succeeds or not.
+    Days before the first one made share a partition, and so do days of which an event came before
+    their own was made. Events have their place whether this succeeds or not, and never move: who
+    reads from an older snapshot would look for them in the new place and not see them there.
     """
     return database.submit(lambda connection: _look_after(connection, now))
 
@@ -57,11 +58,11 @@ def _make_missing(connection: Connection, now: int) -> None:
         _run(connection, "attach_past", before_at=today)
     for day_at in range(today, today + DAYS_AHEAD * DAY_US + 1, DAY_US):
         name = partition_of(day_at)
-        if known and name not in known:
-            bounds = {"from_at": day_at, "to_at": day_at + DAY_US}
-            _run(connection, "make_day", day=name)
-            _run(connection, "move_day", day=name, **bounds)
-            _run(connection, "attach_day", day=name, **bounds)
+        bounds = {"from_at": day_at, "to_at": day_at + DAY_US}
+        if not known or name in known or _first(connection, "came_early", **bounds):
+            continue
+        _run(connection, "make_day", day=name)
+        _run(connection, "attach_day", day=name, **bounds)
 
 
 def _drop_empty(connection: Connection, now: int) -> None:
@@ -71,14 +72,22 @@ def _drop_empty(connection: Connection, now: int) -> None:
     """
     oldest_kept = partition_of(now - EMPTY_DAYS_KEPT * DAY_US)
     for name in sorted(_partitions(connection)):
-        if _DAY.fullmatch(name) and name < oldest_kept and _is_empty(connection, name):
+        if _DAY.fullmatch(name) and name < oldest_kept and not _size(connection, name):
             _run(connection, "lock_day", day=name)
-            if _is_empty(connection, name):
+            if not _size(connection, name):
                 _run(connection, "drop_day", day=name)
 
 
-def _is_empty(connection: Connection, name: str) -> bool:
-    return _run(connection, "day_has_events", day=name).fetchone() == (False,)
+def _size(connection: Connection, name: str) -> int:
+    row = connection.execute(sql.SQL(_SQL["day_size"]).format(day=sql.Literal(name))).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _first(connection: Connection, name: str, **bounds: Any) -> Any:
+    row = _run(connection, name, **bounds).fetchone()
+    assert row is not None
+    return row[0]
 
 
 def _partitions(connection: Connection) -> set[str]:

@@ -16,19 +16,18 @@ FOR VALUES FROM (MINVALUE) TO ({before_at});
 -- name: make_day
 CREATE TABLE {day} (LIKE usage_events INCLUDING ALL);
 
--- name: move_day
--- What came for the day before it had a partition.
-WITH early AS (
-    DELETE FROM usage_events_elsewhen WHERE occurred_at >= {from_at} AND occurred_at < {to_at}
-    RETURNING *
-)
-INSERT INTO {day} SELECT * FROM early;
+-- name: came_early
+-- Whether the day has events in the partition of days without one.
+SELECT EXISTS (
+    SELECT 1 FROM usage_events_elsewhen WHERE occurred_at >= {from_at} AND occurred_at < {to_at}
+);
 
 -- name: attach_day
 ALTER TABLE usage_events ATTACH PARTITION {day} FOR VALUES FROM ({from_at}) TO ({to_at});
 
--- name: day_has_events
-SELECT EXISTS (SELECT 1 FROM {day});
+-- name: day_size
+-- Nothing only once no transaction sees a row of it any more: VACUUM gives the space back then.
+SELECT pg_relation_size({day}::regclass);
 
 -- name: lock_day
 -- The whole log first, in the order in which who appends takes them.
