@@ -44,17 +44,23 @@ class EndedEarly(Archiver):
 
 
 def archiver_of(
-    product: Tallystick, held: Container[str] = (), kind: type[Archiver] = Archiver
+    product: Tallystick,
+    held: Container[str] = (),
+    kind: type[Archiver] = Archiver,
+    *,
+    later_us: int = 0,
 ) -> Archiver:
-    """Return what archives everything that was noticed, whenever it happened."""
+    """Return what archives everything that was noticed and is a day old, so much later than now."""
     while product.book.notice(1_000) == 1_000:
         pass
-    later = FakeClock(product.clock.now() + 1_000 * DAY_US)
+    later = FakeClock(product.clock.now() + later_us)
     return kind(product.archive_ledger, product.archive, ChosenHolds(held), later, DAY_US)
 
 
-def archive_everything(product: Tallystick, held: Container[str] = ()) -> list[DayArchived]:
-    """Archive every day; the newest event stays, and what is in its hour."""
-    archiver = archiver_of(product, held)
+def archive_everything(
+    product: Tallystick, held: Container[str] = (), *, later_us: int = 0
+) -> list[DayArchived]:
+    """Archive every day that is a day old, so much later than now."""
+    archiver = archiver_of(product, held, later_us=later_us)
     archiver.finish()
     return [archiver.archive(day_at) for day_at in archiver.days()]

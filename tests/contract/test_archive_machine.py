@@ -9,9 +9,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
+from tallystick.domain.instants import DAY_US
 from tests.contract.archiving import EndedEarly, archive_everything, archiver_of
 from tests.contract.backends import BACKENDS, NOW
 from tests.contract.test_usage_machine import CUSTOMERS, UsageMachine
+
+LATER_US = 9 * DAY_US
+"""When every event that the machine stores is old enough to leave."""
 
 
 class ArchiveMachine(UsageMachine):
@@ -20,13 +24,13 @@ class ArchiveMachine(UsageMachine):
     @rule(held=st.sets(st.sampled_from(CUSTOMERS), max_size=1))
     def archive(self, held: set[str]) -> None:
         """Let the days leave; nobody's events, or one customer's, are held."""
-        done = archive_everything(self.backend.product, held)
+        done = archive_everything(self.backend.product, held, later_us=LATER_US)
         assert [each.findings for each in done if each.failures] == []
 
     @rule()
     def end_early(self) -> None:
         """End a run while it deletes what it wrote down."""
-        archiver = archiver_of(self.backend.product, kind=EndedEarly)
+        archiver = archiver_of(self.backend.product, kind=EndedEarly, later_us=LATER_US)
         archiver_of(self.backend.product).finish()
         for day_at in archiver.days():
             try:
