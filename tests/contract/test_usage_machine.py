@@ -47,6 +47,9 @@ METERS += [
 ]
 RECEIVED_AT = (START, START + 90 * MINUTE_US, NOW)
 """When events are stored: before and after some of the periods begin."""
+EXAMPLES = {"sqlite": 25, "postgres": 3}
+"""A step asks some thousand questions, each of which is a round trip to PostgreSQL."""
+
 PERIODS = (
     Period(START, START + 4 * HOUR_US),
     Period(START + 17 * MINUTE_US + 1, START + 3 * HOUR_US + 59 * MINUTE_US),
@@ -211,7 +214,7 @@ def test_live_usage_equals_a_recount_whatever_happens(name: str) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25,
+            max_examples=EXAMPLES[name],
             stateful_step_count=15,
             deadline=None,
             suppress_health_check=list(HealthCheck),
