@@ -193,5 +193,4 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
 
 async def _answer_unforeseen(_request: Request, _error: Exception) -> Response:
     """Answer for a bug of ours; the server logs it with its traceback."""
-    detail = "something failed that should not; the server's log says what"
-    return Problem(500, "internal_error", detail).response()
+    return Problem.unforeseen().response()

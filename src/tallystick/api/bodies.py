@@ -42,15 +42,7 @@ async def read_sent_body(
         Problem: see ``read_body``.
         ClientDisconnect: the client left before the end.
     """
-    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
-    if encoding not in ("identity", "gzip", "x-gzip"):
-        raise Problem(
-            415, "unsupported_encoding", f"Content-Encoding {encoding!r} is not read; use gzip"
-        )
-    declared = headers.get(b"content-length", b"")
-    if declared.isdigit() and int(declared) > bytes_max:
-        raise _too_large(bytes_max)
-    unpacked = _Unpacked(bytes_max) if "gzip" in encoding else _Plain(bytes_max)
+    unpacked = unpacking_of(headers, bytes_max)
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -60,21 +52,50 @@ async def read_sent_body(
             return unpacked.finish()
 
 
-class _Plain:
+def unpacking_of(headers: Mapping[bytes, bytes], bytes_max: int = BODY_BYTES_MAX) -> PlainBody:
+    """Return what a request's body is fed to, part by part, and that returns all of it at the end.
+
+    Raises (it too):
+        Problem: see ``read_body``.
+    """
+    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise Problem(
+            415, "unsupported_encoding", f"Content-Encoding {encoding!r} is not read; use gzip"
+        )
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit() and int(declared) > bytes_max:
+        raise _too_large(bytes_max)
+    return _GzipBody(bytes_max) if "gzip" in encoding else PlainBody(bytes_max)
+
+
+class PlainBody:
+    """A body as it is sent."""
+
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._body = bytearray()
 
     def feed(self, chunk: bytes) -> None:
+        """Add a part.
+
+        Raises:
+            Problem: 413, or 400 for broken gzip.
+        """
         if len(self._body) + len(chunk) > self._bytes_max:
             raise _too_large(self._bytes_max)
         self._body += chunk
 
     def finish(self) -> bytes:
+        """Return the whole.
+
+        Raises:
+            Problem: 400 for gzip that ends early.
+        """
         return bytes(self._body)
 
 
-class _Unpacked(_Plain):
+class _GzipBody(PlainBody):
     def __init__(self, bytes_max: int) -> None:
         super().__init__(bytes_max)
         self._gzip = zlib.decompressobj(_GZIP_WINDOW)

@@ -17,11 +17,14 @@ from tallystick.pipeline.ingest import results
 from tallystick.ports.errors import PortError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.types import ASGIApp, Receive, Send
     from starlette.types import Scope as AsgiScope
 
     from tallystick.api.authentication import KeyCheck
-    from tallystick.pipeline.ingest import Ingest
+    from tallystick.domain.api_keys import ApiKey
+    from tallystick.pipeline.ingest import Batch, Ingest
 
 EVENTS_PATH = "/v1/events"
 HISTORY_PATH = "/v1/events/history"
@@ -36,13 +39,13 @@ class EventsFirst:
     """
 
     def __init__(self, events: EventsEndpoint, app: ASGIApp) -> None:
-        self._events = events
+        self.events = events
         self._app = app
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http" and scope["path"] == EVENTS_PATH and scope["method"] == "POST":
-            await self._events(scope, receive, send)
+            await self.events(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == EVENTS_PATH:
             problem = Problem(
                 405,
@@ -63,7 +66,7 @@ class EventsEndpoint:
         self._keys = keys
         # a key that sends usage must not be able to hide it from Stripe
         self._scope = Scope.OPERATE if is_history else Scope.INGEST
-        self._appends = GroupAppend(ingest, is_history=is_history)
+        self.appends = GroupAppend(ingest, is_history=is_history)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -84,16 +87,35 @@ class EventsEndpoint:
             await send({"type": "http.response.body", "body": answer})
 
     async def _answer(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        shown = headers.get(b"authorization", b"").decode("latin-1")
-        key = self._keys.check(shown, self._scope)
+        key = self.key_of(headers)
         body = await read_sent_body(headers, receive)
-        drafts = parse_events(headers.get(b"content-type", b"").decode("latin-1"), body)
-        batch = self._ingest.check(drafts, key.source)
-        statuses = await self._appends.append(batch.events) if batch.events else []
-        return _encoder.encode(
-            {
-                "accepted": statuses.count(EventStatus.ACCEPTED),
-                "duplicates": statuses.count(EventStatus.DUPLICATE),
-                "results": results(batch, statuses),
-            }
-        )
+        batch = self.batch_of(headers.get(b"content-type", b"").decode("latin-1"), body, key)
+        statuses = await self.appends.append(batch.events) if batch.events else []
+        return answer_of(batch, statuses)
+
+    def key_of(self, headers: Mapping[bytes, bytes]) -> ApiKey:
+        """Return the key of a request, which may send events.
+
+        Raises:
+            Problem: 401, 403.
+        """
+        return self._keys.check(headers.get(b"authorization", b"").decode("latin-1"), self._scope)
+
+    def batch_of(self, content_type: str, body: bytes, key: ApiKey) -> Batch:
+        """Return the events of a body, checked.
+
+        Raises:
+            Problem: the body as a whole cannot be read.
+        """
+        return self._ingest.check(parse_events(content_type, body), key.source)
+
+
+def answer_of(batch: Batch, statuses: list[EventStatus]) -> bytes:
+    """Return the body of the answer, given what became of the events that were stored."""
+    return _encoder.encode(
+        {
+            "accepted": statuses.count(EventStatus.ACCEPTED),
+            "duplicates": statuses.count(EventStatus.DUPLICATE),
+            "results": results(batch, statuses),
+        }
+    )

@@ -7,16 +7,18 @@ event that is most of what they cost.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
+from tallystick.domain.events import EventStatus
 from tallystick.ports.errors import StoreBusy, UsageOverflow
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from tallystick.domain.events import EventStatus, UsageEvent
+    from tallystick.domain.events import UsageEvent
     from tallystick.pipeline.ingest import Ingest
 
 GROUP_EVENTS_MAX = 4_000
@@ -29,9 +31,13 @@ WAITING_EVENTS_MAX = 200_000
 """Events that wait for an append; more is refused, because waiting would not end."""
 
 
+Settle = Callable[[list[EventStatus] | BaseException], None]
+"""Takes what became of a request's events once they are durable, or why none of them is stored."""
+
+
 class _Waiting(NamedTuple):
     events: list[UsageEvent]
-    answer: asyncio.Future[list[EventStatus]]
+    settle: Settle
 
 
 class GroupAppend:
@@ -44,26 +50,48 @@ class GroupAppend:
         self._waiting_events = 0
         self._under_way = 0
 
+    def submit(self, events: list[UsageEvent], settle: Settle) -> None:
+        """Have a request's events stored; ``settle`` is called in the event loop. It may be told of
+        a ``UsageOverflow`` that another request caused: see ``append_singly``.
+
+        Raises:
+            StoreBusy: nothing of the request was stored.
+        """
+        if self._waiting_events + len(events) > WAITING_EVENTS_MAX:
+            raise StoreBusy(f"{self._waiting_events} events are waiting; slow down and repeat")
+        self._waiting.append(_Waiting(events, settle))
+        self._waiting_events += len(events)
+        if len(self._waiting) == 1 and self._under_way < UNDER_WAY_MAX:
+            # after what else is ready has joined
+            asyncio.get_running_loop().call_soon(self._start)
+
     async def append(self, events: list[UsageEvent]) -> list[EventStatus]:
         """Store a request's events and return what became of each, once they are durable.
 
         Raises:
             StoreUnavailable, StoreBusy: nothing of the request was stored.
         """
-        if self._waiting_events + len(events) > WAITING_EVENTS_MAX:
-            raise StoreBusy(f"{self._waiting_events} events are waiting; slow down and repeat")
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(events, loop.create_future())
-        self._waiting.append(waiting)
-        self._waiting_events += len(events)
-        if len(self._waiting) == 1 and self._under_way < UNDER_WAY_MAX:
-            loop.call_soon(self._start)  # after what else is ready has joined
+        answer: asyncio.Future[list[EventStatus]] = asyncio.get_running_loop().create_future()
+
+        def settle(outcome: list[EventStatus] | BaseException) -> None:
+            if answer.done():  # the client is gone
+                return
+            if isinstance(outcome, BaseException):
+                answer.set_exception(outcome)
+            else:
+                answer.set_result(outcome)
+
+        self.submit(events, settle)
         try:
-            return await waiting.answer
+            return await answer
         except UsageOverflow:  # of this request or of one that shared its append
-            return await anyio.to_thread.run_sync(
-                lambda: self._ingest.append_singly(events, is_history=self._is_history)
-            )
+            return await self.append_singly(events)
+
+    async def append_singly(self, events: list[UsageEvent]) -> list[EventStatus]:
+        """Store events one by one, so that one that overflows does not cost the others."""
+        return await anyio.to_thread.run_sync(
+            lambda: self._ingest.append_singly(events, is_history=self._is_history)
+        )
 
     def _start(self) -> None:
         while self._waiting and self._under_way < UNDER_WAY_MAX:
@@ -84,7 +112,7 @@ class GroupAppend:
             future = self._ingest.append(events, is_history=self._is_history)
         except StoreBusy as error:
             for waiting in group:
-                _settle(waiting, error)
+                waiting.settle(error)
             return
         self._under_way += 1
         future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._finish, group, done))
@@ -93,20 +121,13 @@ class GroupAppend:
         self._under_way -= 1
         self._start()
         error = done.exception()
+        if error is not None:
+            for waiting in group:
+                waiting.settle(error)
+            return
+        statuses = done.result()
         first = 0
         for waiting in group:
-            if error is None:
-                upto = first + len(waiting.events)
-                _settle(waiting, done.result()[first:upto])
-                first = upto
-            else:
-                _settle(waiting, error)
-
-
-def _settle(waiting: _Waiting, outcome: list[EventStatus] | BaseException) -> None:
-    if waiting.answer.done():  # the client is gone
-        return
-    if isinstance(outcome, BaseException):
-        waiting.answer.set_exception(outcome)
-    else:
-        waiting.answer.set_result(outcome)
+            upto = first + len(waiting.events)
+            waiting.settle(statuses[first:upto])
+            first = upto

@@ -43,6 +43,12 @@ class Problem(Exception):
         self.headers = headers or {}
         self.members = members or {}
 
+    @classmethod
+    def unforeseen(cls) -> Problem:
+        """Return what is answered for a bug of ours."""
+        detail = "something failed that should not; the server's log says what"
+        return cls(500, "internal_error", detail)
+
     def response(self) -> Response:
         """Return the answer, in ASCII: a detail may quote half a character, which UTF-8 lacks."""
         body = {

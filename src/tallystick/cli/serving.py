@@ -88,6 +88,7 @@ def _run(product: Tallystick, listener: socket.socket, works: list[Work]) -> Non
     import uvicorn
 
     from tallystick.api.app import create_app
+    from tallystick.api.events_protocol import EventsProtocol
     from tallystick.workers.background import Background
 
     background = Background(works)
@@ -96,6 +97,7 @@ def _run(product: Tallystick, listener: socket.socket, works: list[Work]) -> Non
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(product),
+            http=EventsProtocol,
             log_level="warning",
             access_log=False,
             lifespan="off",

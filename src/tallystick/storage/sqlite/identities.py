@@ -63,6 +63,7 @@ class IdentityIndex:
         self._owed = 0
         self._filter: IdentityFilter | None = None
         self._filtered_seq = 0
+        self._rebuilt_upto = 0
         self.last_seq = 0
 
     def load(self, connection: sqlite3.Connection) -> None:
@@ -77,6 +78,7 @@ class IdentityIndex:
             self._filter = IdentityFilter()
             if filtered_seq < merged_seq:
                 self._filter.rebuild(connection)
+                self._rebuilt_upto = merged_seq
             else:
                 self._filter.read(connection)
         self._filtered_seq = filtered_seq
@@ -116,6 +118,10 @@ class IdentityIndex:
     def merge_some(self, connection: sqlite3.Connection, added: int) -> None:
         """Take the next steps of a merge, by what was added; begin one if it is time."""
         assert self._filter is not None
+        if self._rebuilt_upto:
+            self._filter.write(connection)
+            connection.execute(_SQL["filtered_upto"], (self._rebuilt_upto,))
+            self._rebuilt_upto = 0
         if self._merge is None:
             if len(self._recent) < GATHERED_MAX:
                 return

@@ -17,6 +17,9 @@ with 10 million stored, and half with 100 million."""
 PART_BYTES = 1 << 16
 """What is written of it as one row."""
 
+_END_BYTES = 4
+"""What of an identity, its end, says which bit is its own."""
+
 _SQL = statements("identities")
 
 
@@ -31,7 +34,7 @@ class IdentityFilter:
         bits = self._bits
         from_bytes = int.from_bytes
         for identity in identities:
-            place = from_bytes(identity[-4:], "big")
+            place = from_bytes(identity[-_END_BYTES:], "big")
             bits[place >> 8] |= 1 << (place & 7)
 
     def passing(self, identities: Sequence[bytes]) -> list[bytes]:
@@ -41,7 +44,7 @@ class IdentityFilter:
         return [
             identity
             for identity in identities
-            if bits[(place := from_bytes(identity[-4:], "big")) >> 8] >> (place & 7) & 1
+            if bits[(place := from_bytes(identity[-_END_BYTES:], "big")) >> 8] >> (place & 7) & 1
         ]
 
     def read(self, connection: sqlite3.Connection) -> None:
@@ -51,10 +54,14 @@ class IdentityFilter:
 
     def rebuild(self, connection: sqlite3.Connection) -> None:
         """Make it anew from the table, which takes some seconds for 10 million identities."""
-        self.add(identity for (identity,) in connection.execute(_SQL["all_identities"]))
+        for first in range(256):
+            span = (bytes([first]), bytes([first + 1]) if first < 255 else b"\xff" * 32)
+            (ends,) = connection.execute(_SQL["identity_ends"], span).fetchone()
+            packed = bytes.fromhex(ends or "")
+            self.add(packed[at : at + _END_BYTES] for at in range(0, len(packed), _END_BYTES))
 
     def write(self, connection: sqlite3.Connection) -> None:
-        """Write all of it into the database, in one transaction: some hundredths of a second."""
+        """Write all of it into the database, in one transaction: some 50 ms."""
         for part, at in enumerate(range(0, FILTER_BYTES, PART_BYTES)):
             bits = self._bits[at : at + PART_BYTES]
             connection.execute(_SQL["keep_filter_part"], (part, bits))

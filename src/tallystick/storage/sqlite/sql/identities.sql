@@ -24,8 +24,10 @@ UPDATE identity_merges SET merged_seq = MAX(merged_seq, ?);
 -- name: filtered_upto
 UPDATE identity_merges SET filtered_seq = ?;
 
--- name: all_identities
-SELECT identity FROM event_identities;
+-- name: identity_ends
+-- The last four bytes of each identity between two, as one text.
+SELECT GROUP_CONCAT(HEX(SUBSTR(identity, -4)), '') FROM event_identities
+WHERE identity >= ? AND identity < ?;
 
 -- name: filter_parts
 SELECT part, bits FROM identity_filter;
