@@ -20,16 +20,19 @@ EXAMPLE = Path("examples", "web_api")
 
 
 def demo(
-    keep: bool = typer.Option(False, "--keep", help="Leave both servers running."),
+    keep: bool = typer.Option(False, "--keep", help="Leave the servers running."),
     example: Path | None = typer.Option(None, help="A folder with catalog.yaml, access.log.gz."),
     client: bool = typer.Option(
         False, "--client", help="Send the log with the client library instead of importing it."
     ),
+    database_url: str | None = typer.Option(
+        None, help="An empty PostgreSQL database, for two servers and two workers."
+    ),
 ) -> None:
     """Bill a real access log through the sandbox, and compare every invoice with our own rating.
 
-    Starts the sandbox and a server on free ports, with a new database. Exits 1 if any invoice
-    differs.
+    Starts the sandbox and a server on free ports, with a new SQLite file; with --database-url two
+    servers and two workers on that database. Exits 1 if any invoice differs.
 
     Example: `tallystick demo --keep`
     """
@@ -40,15 +43,13 @@ def demo(
     folder = _example_folder(example)
     workplace = Path(tempfile.mkdtemp(prefix="tallystick-demo-"))
     with ExitStack() as stack:
-        servers = start_servers(workplace)
-        if not keep:
-            stack.callback(shutil.rmtree, workplace, ignore_errors=True)
-            stack.callback(servers.stop)
+        stack.callback(shutil.rmtree, workplace, ignore_errors=True)
+        servers = start_servers(workplace, stack, database_url)
         with servers.product() as product:
-            demo_run = DemoRun(product, servers.api.url, folder, through_client=client)
-            differing = demo_run.run()
+            differing = DemoRun(servers, product, folder, through_client=client).run()
         if keep:
-            _print_servers(servers, workplace)
+            stack.pop_all()
+            _print_servers(servers)
     if differing:
         raise typer.Exit(1)
 
@@ -64,12 +65,12 @@ def _example_folder(given: Path | None) -> Path:
     raise InputError("no_example", f"no catalog.yaml in {shown}; say --example FOLDER")
 
 
-def _print_servers(servers: Servers, workplace: Path) -> None:
+def _print_servers(servers: Servers) -> None:
     out = console()
     out.print()
-    out.print(f"sandbox    {servers.sandbox.url} (process {servers.sandbox.pid})", soft_wrap=True)
-    out.print(f"tallystick {servers.api.url} (process {servers.api.pid})", soft_wrap=True)
-    out.print(f"database   {workplace / 'tallystick.db'}", soft_wrap=True)
-    out.print(f"stop both: kill {servers.sandbox.pid} {servers.api.pid}", soft_wrap=True)
+    for process in servers.processes:
+        out.print(f"{process.name:<12} {process.url} (process {process.pid})", soft_wrap=True)
+    pids = " ".join(str(process.pid) for process in servers.processes)
+    out.print(f"stop all: kill {pids}", soft_wrap=True)
     for name, value in servers.environment.items():
         out.print(f"export {name}={value}", soft_wrap=True, markup=False)

@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
@@ -19,7 +20,9 @@ from tallystick.cli.importing import ImportJob, import_file
 from tallystick.cli.local_servers import LocalServer
 from tallystick.cli.output import console, error_console, print_table
 from tallystick.cli.reporting import flush_now
-from tallystick.client.connection import ServerConnection
+from tallystick.cli.session import InputError
+from tallystick.cli.works import READY as WORKING
+from tallystick.client.connection import EVENTS_PATH, EventAnswer, ServerConnection
 from tallystick.client.history_files import HistoryFile
 from tallystick.client.history_rows import HistoryFormat, ReadingOptions
 from tallystick.client.recorder import Client
@@ -36,6 +39,7 @@ from tallystick.wiring import Tallystick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import ExitStack
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -61,11 +65,17 @@ FLUSH_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Servers:
-    """The sandbox and a Tallystick server on it."""
+    """The sandbox, and Tallystick's processes on one database."""
 
     sandbox: LocalServer
-    api: LocalServer
+    apis: tuple[LocalServer, ...]
+    workers: tuple[LocalServer, ...]
     environment: Mapping[str, str]
+
+    @property
+    def processes(self) -> list[LocalServer]:
+        """Every process, Tallystick's first."""
+        return [*self.apis, *self.workers, self.sandbox]
 
     def product(self) -> Tallystick:
         """Return the product on the servers' database, for this process."""
@@ -79,39 +89,64 @@ class Servers:
             )
         )
 
-    def stop(self) -> None:
-        """Stop both."""
-        self.api.stop()
-        self.sandbox.stop()
 
+def start_servers(workplace: Path, stack: ExitStack, database_url: str | None = None) -> Servers:
+    """Start the sandbox and Tallystick, on free loopback ports; the stack stops them.
 
-def start_servers(workplace: Path) -> Servers:
-    """Start the sandbox and a server with a new database, both on free loopback ports."""
-    sandbox = LocalServer("sandbox", ["sandbox", "--port", "0"], {}, workplace)
+    On a new SQLite file one server does everything. On a PostgreSQL database, which must be empty,
+    two servers take events and two workers report them.
+
+    Raises:
+        InputError: the database holds events already.
+    """
+    sandbox = stack.enter_context(LocalServer("sandbox", ["sandbox", "--port", "0"], {}, workplace))
     environment = {
-        "TALLYSTICK_DATABASE_URL": f"sqlite:///{workplace / 'tallystick.db'}",
+        "TALLYSTICK_DATABASE_URL": database_url or f"sqlite:///{workplace / 'tallystick.db'}",
         "TALLYSTICK_STRIPE_API_KEY": API_KEY,
         "TALLYSTICK_STRIPE_API_BASE": sandbox.url,
         "TALLYSTICK_STRIPE_RATE": str(STRIPE_RATE),
     }
-    try:
-        with Tallystick(Settings(database_url=environment["TALLYSTICK_DATABASE_URL"])):
-            pass  # makes the database, as `tallystick init` does
-        api = LocalServer("tallystick", ["serve", "--port", "0"], environment, workplace)
-    except BaseException:
-        sandbox.stop()
-        raise
-    return Servers(sandbox, api, environment)
+    with Tallystick(Settings(database_url=environment["TALLYSTICK_DATABASE_URL"])) as product:
+        # makes the database, as `tallystick init` does
+        if product.events.count() or product.customers.links():
+            raise InputError("database_in_use", "the demo needs a database with nothing in it")
+    names = ("tallystick",) if database_url is None else ("tallystick-1", "tallystick-2")
+    arguments = ["serve", "--port", "0", *(() if database_url is None else ("--no-workers",))]
+    apis = [stack.enter_context(LocalServer(n, arguments, environment, workplace)) for n in names]
+    workers = [
+        stack.enter_context(LocalServer(name, ["worker"], environment, workplace, ready=WORKING))
+        for name in (() if database_url is None else ("worker-1", "worker-2"))
+    ]
+    return Servers(sandbox, tuple(apis), tuple(workers), environment)
+
+
+class _InTurn(ServerConnection):
+    """Sends to several servers, one after the other: each takes its part of the log."""
+
+    def __init__(self, urls: Sequence[str], key: str) -> None:
+        super().__init__(urls[0], key)
+        self._others = [ServerConnection(url, key) for url in urls[1:]]
+        self._posts = cycle([super().post_events, *(other.post_events for other in self._others)])
+
+    def post_events(self, events: list[bytes], path: str = EVENTS_PATH) -> EventAnswer:
+        """Send a batch to the next server."""
+        return next(self._posts)(events, path)
+
+    def close(self) -> None:
+        """Close every connection."""
+        for other in self._others:
+            other.close()
+        super().close()
 
 
 class DemoRun:
     """One run over an example's catalog and log."""
 
     def __init__(
-        self, product: Tallystick, api_url: str, example: Path, *, through_client: bool = False
+        self, servers: Servers, product: Tallystick, example: Path, *, through_client: bool = False
     ) -> None:
         self._product = product
-        self._api_url = api_url
+        self._urls = [api.url for api in servers.apis]
         self._send = _record_log if through_client else _import_log
         self._catalog_file = example / "catalog.yaml"
         self._log = example / "access.log.gz"
@@ -164,7 +199,7 @@ class DemoRun:
     def _send_log(self) -> None:
         product = self._product
         _, key = KeyRing(product.api_keys, product.clock).create("demo", [Scope.INGEST])
-        accepted, duplicates, refused = self._send(self._log, self._api_url, key)
+        accepted, duplicates, refused = self._send(self._log, self._urls, key)
         self._say(f"events: {accepted:,} accepted, {duplicates:,} duplicates, {refused:,} refused")
 
     def _advance(self, clocks: Sequence[str], to_at: int, why: str) -> None:
@@ -199,7 +234,7 @@ class DemoRun:
         self._out.print(text, markup=False, soft_wrap=True)
 
 
-def _import_log(log: Path, url: str, key: str) -> tuple[int, int, int]:
+def _import_log(log: Path, urls: Sequence[str], key: str) -> tuple[int, int, int]:
     """Send the log as `tallystick import` does; return events accepted, duplicate and refused."""
     with TemporaryDirectory() as folder:
         job = ImportJob(
@@ -211,14 +246,14 @@ def _import_log(log: Path, url: str, key: str) -> tuple[int, int, int]:
             refused=Path(folder) / "refused.ndjson",
             batch=BATCH,
         )
-        done = import_file(job, ServerConnection(url, key)).position
+        done = import_file(job, _InTurn(urls, key)).position
     return done.accepted, done.duplicates, done.refused
 
 
-def _record_log(log: Path, url: str, key: str) -> tuple[int, int, int]:
+def _record_log(log: Path, urls: Sequence[str], key: str) -> tuple[int, int, int]:
     """Send the log as an application would: each line recorded, with an id of the client's."""
     refused = 0
-    with TemporaryDirectory() as spool, Client(url, key, spool=spool) as client:
+    with TemporaryDirectory() as spool, Client(urls[0], key, spool=spool) as client:
         for row in HistoryFile(log, HistoryFormat.ACCESS_LOG, LOG_OPTIONS).rows():
             if row.event is None:
                 refused += 1
