@@ -309,7 +309,7 @@ def test_lines_of_json_are_passed_on_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "file_format", "code"),
     [
-        ("u.gz", gzip.compress(b"x" * 1_000)[:-9], HistoryFormat.NDJSON, "broken_gzip"),
+        ("u.gz", gzip.compress(b"x" * 1_000, mtime=0)[:-9], HistoryFormat.NDJSON, "broken_gzip"),
         ("u.gz", b"no gzip", HistoryFormat.NDJSON, "broken_gzip"),
         ("u.parquet", b"no parquet", HistoryFormat.PARQUET, "invalid_parquet"),
         ("u.csv", b"customer,time\n\xff,\n", HistoryFormat.CSV, "invalid_encoding"),

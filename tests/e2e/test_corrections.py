@@ -80,6 +80,7 @@ def test_a_correction_that_cannot_be_is_refused_by_name(
     )
     key = answer_of("keys", "create", "test", environment=environment)["key"]
     with LocalServer("server", ["serve", "--port", "0"], environment, tmp_path) as server:
-        answer_of("import", str(events), "--url", server.url, "--key", key, environment=environment)
+        sent = ("--report", "--url", server.url, "--key", key)
+        answer_of("import", str(events), *sent, environment=environment)
     refused = tallystick("events", *arguments, "--json", environment=environment)
     assert (refused.returncode, code in refused.stdout) == (2, True), refused.stdout

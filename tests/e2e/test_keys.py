@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -17,8 +20,6 @@ from tests.fixtures.paths import CATALOG_FILE
 from tests.fixtures.stripe_account import environment_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tallystick.config import Settings
 
 TIME = "2015-05-18T10:20:30Z"
@@ -105,15 +106,21 @@ def test_a_running_server_follows_what_is_decided_beside_it(
         httpx2.Client(base_url=server.url, headers=headers) as client,
     ):
         imported = tallystick(
-            *("import", str(rows), "--url", server.url, "--key", made["key"], "--json"),
+            *("import", str(rows), "--report", "--url", server.url, "--key", made["key"], "--json"),
             environment=environment,
         )
         tally = json.loads(imported.stdout)
-        assert (tally["accepted"], imported.returncode) == (1, 1)
-        assert [row["code"] for row in tally["refused"]] == ["id_missing"]
+        assert (tally["accepted"], tally["refused"], imported.returncode) == (1, 1, 1)
+        assert "id_missing" in Path(tally["refused_file"]).read_text("utf-8")
         sent = client.post("/v1/events", json={**EVENT, "id": "1"}).json()
         assert sent["accepted"] == 1
 
+        give_up_at = time.monotonic() + 60
+        with closing(sqlite3.connect(stripe_settings.sqlite_path())) as connection:
+            counted = "SELECT SUM(event_count) FROM event_delays"
+            while not connection.execute(counted).fetchone()[0]:
+                assert time.monotonic() < give_up_at, "the server counts no delays by itself"
+                time.sleep(0.05)
         shown = answer_of("lateness", "--meter", "api_requests", environment=environment)
         (meter,) = shown["meters"]
         assert meter["events"] == meter["late"] > 0

@@ -58,7 +58,7 @@ def works_of(product: Tallystick) -> list[Work]:
     from tallystick.workers.background import Work
 
     def keep_up() -> Counter[str]:
-        product.lateness_tally.keep_up()
+        product.lateness_tally.keep_up(pace.LATENESS_BATCHES)
         return Counter()  # it is always the same, and nobody's news
 
     def alone(turn: Turn, run: Callable[[], Counter[Any]]) -> Callable[[], Counter[Any]]:

@@ -31,6 +31,10 @@ INBOX_PAUSE_SECONDS = 0.5
 LATENESS_PAUSE_SECONDS = 5.0
 """How long it takes at most until an event's delay is counted, unless somebody asks before."""
 
+LATENESS_BATCHES = 20
+"""Batches counted in one go: a million events, far more than arrive in a pause, and few enough that
+a server that is told to stop while it catches up does so within seconds."""
+
 
 class Work(NamedTuple):
     """A piece of work that is repeated: ``event`` is what the log calls its outcomes."""
