@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallystick.domain.quantity import add_all
-from tallystick.domain.resolution import UNCERTAIN_MAX, tell_arrived
+from tallystick.domain.resolution import UNCERTAIN_MAX, tell_arrived, tell_missing
 
 quantities = st.integers(-50, 50).filter(bool).map(Decimal)
 
@@ -46,6 +46,22 @@ def test_equal_quantities_stand_for_each_other() -> None:
 def test_too_many_unknowns_are_not_told() -> None:
     unknown = {number: Decimal(number + 1) for number in range(UNCERTAIN_MAX + 1)}
     assert tell_arrived(unknown, Decimal(1)) is None
+
+
+@given(
+    quantities=st.lists(st.integers(-9, 9), min_size=1, max_size=9),
+    lost=st.sets(st.integers(0, 8)),
+)
+def test_what_is_missing_is_found_in_the_fewest_reports(
+    quantities: list[int], lost: set[int]
+) -> None:
+    delivered = {number: Decimal(quantity) for number, quantity in enumerate(quantities)}
+    missing = sum(quantities[each] for each in lost if each < len(quantities))
+    found = tell_missing(delivered, Decimal(missing))
+    if missing:  # nobody asks where nothing is
+        assert found is not None
+        assert sum(quantities[each] for each in found) == missing
+        assert len(found) <= len(lost)
 
 
 @given(number=st.integers(1, 300), arrived=st.integers(-1, 301), quantity=st.sampled_from([1, -1]))

@@ -354,3 +354,30 @@ def test_one_meter_is_no_concern_of_the_others(rig: Rig) -> None:
         (one.customer, one.meter_key): int(one.value) for one in rig.product.book.reports()
     }
     assert summarized == {("cat", COUNTING): 1, ("liz", LEVELS): 4, ("ada", METER): 5}
+
+
+def test_records_of_an_item_with_another_price_by_now_hold_up_nobody(rig: Rig) -> None:
+    rig.use("leo", 5)
+    rig.use("ada", 7)
+    settle(rig)
+    rig.wait(MINUTE_US)
+    rig.use("leo", 3)
+    rig.faults({"kind": "cut_after", "path": "/v1/subscription_items/*/usage_records"})
+    rig.flush()
+    rig.faults()
+    rig.customers.change_price("leo", "metered")
+    rig.wait(DAY_US)
+    outcomes = rig.product.confirmer.run()
+    assert outcomes[ConfirmOutcome.VERIFIED] == 1
+    assert outcomes[ConfirmOutcome.NOT_SHOWN] >= 1
+    rig.wait(JANUARY.end_at - rig.clock.now())
+    for _ in range(5):
+        rig.flush()
+        rig.wait(12 * HOUR_US)
+    assert not rig.product.outbox.depth().pending
+    (doubtful,) = [one for one in reports(rig, "leo") if one.state is ReportState.UNRESOLVED]
+    assert (doubtful.reason or "").startswith("not_shown: ")
+    assert rig.at_stripe("ada") == 7
+    decision = Decision("ada", "it is on the invoice", rig.clock.now())
+    rig.product.dead_letters.settle([doubtful.id], ReportState.DELIVERED, decision)
+    rig.customers.change_price("leo", "recorded")  # so that Stripe shows it to the checks

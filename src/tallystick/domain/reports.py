@@ -16,6 +16,8 @@ from tallystick.domain.instants import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from tallystick.domain.quantity import DIGITS_MAX, decimals_of, exact, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tallystick.domain.periods import Period
     from tallystick.domain.usage_records import RecordAggregation
 
@@ -294,6 +296,15 @@ def timestamp_span(period: Period, oldest: int) -> tuple[int, int] | None:
     earliest = -(-max(start_at, oldest) // SECOND_US)
     latest = period.end_at // MINUTE_US * MINUTE_US // SECOND_US - 1
     return (earliest, latest) if earliest <= latest else None
+
+
+def cut_short(period: Period, starts: Iterable[int]) -> Period:
+    """Return the period until the next one of the same customer and meter begins.
+
+    A period whose end was moved forward afterwards is known from the one that took its place.
+    """
+    later = [start_at for start_at in starts if start_at > period.start_at]
+    return replace(period, end_at=min([period.end_at, *later]))
 
 
 def grace_us(way: ReportWay) -> int:

@@ -21,6 +21,10 @@ UNCERTAIN_MAX = 12
 mean anything."""
 
 
+COMBINATIONS_MAX = 50_000
+"""Sets of reports that are looked at for what is missing: bounds the time, about a second."""
+
+
 def tell_arrived(uncertain: Mapping[int, Decimal], surplus: Decimal) -> frozenset[int] | None:
     """Return which of the uncertain reports arrived if the surplus says so, else None.
 
@@ -48,3 +52,22 @@ def _tell_alike(ids: list[int], quantity: Decimal, surplus: Decimal) -> frozense
     with exact():
         number = next((n for n in range(len(ids) + 1) if quantity * n == surplus), None)
     return None if number is None else frozenset(ids[:number])
+
+
+def tell_missing(delivered: Mapping[int, Decimal], missing: Decimal) -> frozenset[int] | None:
+    """Return the fewest of the delivered reports that add up to what is missing, or None.
+
+    Where several do, the earliest: each is told again as a new report, and whichever they are, it
+    is the missing quantity that is told.
+    """
+    if len(set(delivered.values())) == 1:
+        return _tell_alike(sorted(delivered), next(iter(delivered.values())), missing)
+    tried = 0
+    for size in range(1, len(delivered) + 1):
+        for chosen in combinations(sorted(delivered), size):
+            tried += 1
+            if tried > COMBINATIONS_MAX:
+                return None
+            if add_all(delivered[each] for each in chosen) == missing:
+                return frozenset(chosen)
+    return None

@@ -13,11 +13,13 @@ from tallystick.domain.quantity import ZERO, add_all, plain
 from tallystick.domain.reports import (
     ReportState,
     UsageReport,
+    cut_short,
     event_identifier,
     report_identifier,
 )
 from tallystick.domain.usage_records import figure_of, records_of
 from tallystick.oversight.recount import MeasuredPeriods, Recount
+from tallystick.ports.errors import StripeRefused
 from tallystick.ports.outbox import Reported
 from tallystick.ports.verification import ReportedPeriod
 
@@ -211,20 +213,24 @@ def check_stripe(
     """Check that Stripe's figure of each customer, meter and period is what was delivered to it.
 
     Raises:
-        StripeUnreachable, StripeRefused
+        StripeUnreachable
     """
     findings = []
     grouped = reports_by_period(reports)
     for (customer, meter_key, period), rows in grouped.items():
         delivered = _delivered(rows)
         item_id = rows[0].stripe_item_id
-        theirs = (
-            summaries.recorded(item_id, period)
-            if item_id
-            else summaries.summarized(
-                stripe_meter_ids[meter_key], rows[0].stripe_customer_id, period
+        try:
+            theirs = (
+                summaries.recorded(item_id, period)
+                if item_id
+                else summaries.summarized(
+                    stripe_meter_ids[meter_key], rows[0].stripe_customer_id, period
+                )
             )
-        )
+        except StripeRefused as error:
+            findings.append(f"{customer}, {meter_key}, {period}: Stripe does not show it: {error}")
+            continue
         if theirs != delivered:
             findings.append(
                 f"{customer}, {meter_key}, {period}: Stripe has {plain(theirs)}, "
@@ -237,11 +243,19 @@ def check_stripe(
 
 
 def reports_by_period(reports: Iterable[UsageReport]) -> ReportsByPeriod:
-    """Return the reports grouped by customer, meter and billing period."""
-    grouped: ReportsByPeriod = {}
+    """Return the reports grouped by customer, meter and billing period, as it was known last.
+
+    A period that is cut short, by a cancellation or another price, keeps its beginning.
+    """
+    by_start: dict[tuple[str, str], dict[int, list[UsageReport]]] = {}
     for report in reports:
-        grouped.setdefault((report.customer, report.meter_key, report.period), []).append(report)
-    return grouped
+        periods = by_start.setdefault((report.customer, report.meter_key), {})
+        periods.setdefault(report.period.start_at, []).append(report)
+    return {
+        (*key, cut_short(rows[-1].period, periods)): rows
+        for key, periods in by_start.items()
+        for rows in periods.values()
+    }
 
 
 def _delivered(rows: Iterable[UsageReport]) -> Decimal:

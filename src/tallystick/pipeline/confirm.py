@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 from tallystick.domain.instants import HOUR_US
 from tallystick.domain.quantity import ZERO, add_all, subtract
 from tallystick.domain.reports import ReportState, ReportWay
-from tallystick.domain.resolution import tell_arrived
+from tallystick.domain.resolution import tell_missing
 from tallystick.domain.usage_records import figure_of, records_of
+from tallystick.pipeline.resolve import last_known_period
+from tallystick.ports.errors import StripeRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from decimal import Decimal
 
+    from tallystick.domain.periods import Period
     from tallystick.domain.reports import UsageReport
     from tallystick.ports.clock import Clock
     from tallystick.ports.directory import CatalogStore
@@ -41,6 +44,8 @@ class ConfirmOutcome(StrEnum):
     VERIFIED = "verified"
     NOT_YET = "not_yet"
     """Stripe's total is another one; it is read again later."""
+    NOT_SHOWN = "not_shown"
+    """Stripe refuses to show its figure; it is asked again later."""
     REJECTED = "rejected"
     """Stripe never counted it: it is dead now."""
 
@@ -66,12 +71,26 @@ class Confirmer:
         """Look at every period that is due; return how many reports came to what.
 
         Raises:
-            StripeUnreachable, StripeRefused: what was confirmed until then stays so.
+            StripeUnreachable: what was confirmed until then stays so.
         """
         outcomes: Counter[ConfirmOutcome] = Counter()
         while (found := self._confirmations.next_unverified(self._clock.now())) is not None:
-            outcomes.update(self._look(found))
+            try:
+                outcomes.update(self._look(found))
+            except StripeRefused:  # of this one alone: the others are looked at all the same
+                self._confirmations.look_again(
+                    self._waiting(found), self._clock.now() + LOOK_AGAIN_US
+                )
+                outcomes[ConfirmOutcome.NOT_SHOWN] += 1
         return outcomes
+
+    def _waiting(self, found: UsageReport) -> list[UsageReport]:
+        siblings = self._book.of_period(found.customer, found.meter_key, found.period)
+        return [
+            one
+            for one in siblings
+            if one.state is ReportState.DELIVERED and one.verified_at is None
+        ]
 
     def _look(self, found: UsageReport) -> Counter[ConfirmOutcome]:
         now = self._clock.now()
@@ -80,7 +99,9 @@ class Confirmer:
         waiting = [one for one in delivered if one.verified_at is None]
         unsure = any(one.state in _UNSURE and one.maybe_taken for one in siblings)
         ours = self._ours(delivered)
-        theirs = self._theirs(found)
+        theirs = self._theirs(found, found.period)
+        if ours != theirs:  # the period may have been cut short since, and another one have begun
+            theirs = self._theirs(found, last_known_period(self._book, found))
         if ours == theirs and not unsure:
             self._confirmations.verify(waiting, now)
             return Counter({ConfirmOutcome.VERIFIED: len(waiting)})
@@ -93,7 +114,7 @@ class Confirmer:
         lost = None
         if not unsure and len(old) == len(waiting) and found.way is not ReportWay.USAGE_RECORDS:
             lost = (
-                tell_arrived(old, subtract(ours, theirs))
+                tell_missing(old, subtract(ours, theirs))
                 if found.level is None
                 else _lost_levels(delivered, old, theirs)
             )
@@ -115,13 +136,13 @@ class Confirmer:
             return figure_of(how, records_of(delivered))
         return add_all(one.quantity for one in delivered)
 
-    def _theirs(self, found: UsageReport) -> Decimal:
+    def _theirs(self, found: UsageReport, period: Period) -> Decimal:
         if found.stripe_item_id is not None:
-            return self._summaries.recorded(found.stripe_item_id, found.period)
+            return self._summaries.recorded(found.stripe_item_id, period)
         return self._summaries.summarized(
             self._catalog.stripe_meter_ids()[found.meter_key],
             found.stripe_customer_id,
-            found.period,
+            period,
         )
 
 

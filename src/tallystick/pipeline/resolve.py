@@ -11,6 +11,7 @@ from tallystick.domain.reports import (
     ParkReason,
     ReportState,
     Step,
+    cut_short,
     park_reason,
 )
 from tallystick.domain.resolution import tell_arrived
@@ -78,6 +79,9 @@ class Resolver:
         try:
             has_arrived = self._has_arrived(report)
         except (StripeUnreachable, StripeRefused) as error:
+            if isinstance(error, StripeRefused) and self.too_late(report):
+                # as of an item that has another price by now: nobody but a person can find out
+                return Settlement(ReportState.UNRESOLVED, f"not_shown: {error}", maybe_taken=True)
             return Settlement(
                 ReportState.PENDING, str(error), retry_at, maybe_taken=True, step=Step.RESOLVE
             )
@@ -129,7 +133,7 @@ class Resolver:
             theirs = self._summaries.summarized(
                 self._catalog.stripe_meter_ids()[report.meter_key],
                 report.stripe_customer_id,
-                report.period,
+                last_known_period(self._book, report),
             )
         records = records_of(one for one in siblings if one.state is ReportState.DELIVERED)
         without = figure_of(report.record_aggregation, records)
@@ -139,6 +143,13 @@ class Resolver:
         if theirs == without:
             return False
         return f"Stripe has {plain(theirs)}, neither {plain(without)} nor {plain(figure)}"
+
+
+def last_known_period(book: ReportBook, report: UsageReport) -> Period:
+    """Return a report's period as it is by now: it may have been cut short since."""
+    siblings = [one for one in book.reports(report.customer) if one.meter_key == report.meter_key]
+    newest = [one for one in siblings if one.period.start_at == report.period.start_at][-1]
+    return cut_short(newest.period, {one.period.start_at for one in siblings})
 
 
 def given_up(reason: ParkReason) -> Settlement:

@@ -118,6 +118,8 @@ class SummaryReader(Protocol):
     def summarized(self, stripe_meter_id: str, stripe_customer_id: str, period: Period) -> Decimal:
         """Return Stripe's total of the meter for the customer in the period, cut at whole minutes.
 
+        The minute that holds a boundary counts to the period that ends in it.
+
         Raises:
             StripeUnreachable, StripeRefused
         """

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tallystick.domain.instants import MINUTE_US, from_seconds, to_seconds
-from tallystick.domain.quantity import add_all
+from tallystick.domain.quantity import ZERO, add_all
 from tallystick.ports.directory import Account
 from tallystick.ports.errors import StripeUnreachable
 from tallystick.ports.stripe import Invoice, InvoiceLine
@@ -46,10 +46,14 @@ class SummaryReader:
     def summarized(self, stripe_meter_id: str, stripe_customer_id: str, period: Period) -> Decimal:
         """Return Stripe's total of the meter for the customer in the period.
 
-        Stripe takes whole minutes only; those that hold the period's boundaries contain no report.
+        Stripe takes whole minutes only. The one that holds a boundary contains no report that was
+        made with the boundary in view; one from before a subscription was cut short there belongs
+        to the period that ended.
         """
-        start_at = period.start_at // MINUTE_US * MINUTE_US
-        end_at = period.end_at // MINUTE_US * MINUTE_US
+        start_at = -(-period.start_at // MINUTE_US) * MINUTE_US
+        end_at = -(-period.end_at // MINUTE_US) * MINUTE_US
+        if start_at >= end_at:
+            return ZERO
         with self._connection.call() as client:
             page = client.v1.billing.meters.event_summaries.list(
                 stripe_meter_id,
