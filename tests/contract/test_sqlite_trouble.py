@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import resource
+import shutil
 import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
 
+import httpx2
 import pytest
 
+from tallystick.billing.catalog_file import read_catalog
+from tallystick.config import Settings
 from tallystick.domain.events import EventStatus, UsageEvent
 from tallystick.oversight.invariants import check_store
 from tallystick.ports.errors import StoreUnavailable
 from tallystick.storage.sqlite import database
+from tallystick.wiring import Tallystick
+from tests.fixtures.keys import key_for
+from tests.fixtures.paths import CATALOG_FILE
 
 if TYPE_CHECKING:
-    import httpx2
-
-    from tallystick.config import Settings
-    from tallystick.wiring import Tallystick
+    from collections.abc import Iterator
 
 NOW = 1_431_900_000_000_000
 
@@ -94,3 +104,197 @@ def test_a_client_is_told_of_a_locked_database(
     blocker.execute("ROLLBACK")
     blocker.close()
     assert api.post("/v1/events", json=event).json()["accepted"] == 1
+
+
+BOUND = """
+import ctypes, os, sys
+if os.geteuid() == 0:
+    for capability in (1, 2, 3):
+        if ctypes.CDLL(None, use_errno=True).prctl(24, capability, 0, 0, 0):
+            sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
+os.execv(sys.executable, [sys.executable, "-m", "tallystick.cli.main", *sys.argv[1:]])
+"""
+"""Runs a command whom permissions bind: root gives up for good to read, write and own regardless of
+them (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER; 24 is PR_CAPBSET_DROP)."""
+
+SECONDS_MAX = 60
+FILE_BYTES_MAX = 8_192
+"""What a process may write of a file before each write fails: less than any commit needs."""
+
+
+class OwnServer:
+    """A server in a process that permissions bind, whoever runs the tests, and its files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "tallystick.db"
+        self.settings = Settings(database_url=f"sqlite:///{self.path}")
+        with Tallystick(self.settings) as product:
+            catalog = read_catalog(CATALOG_FILE)
+            meter_ids = {meter.key: f"mtr_{meter.key}" for meter in catalog.meters}
+            price_ids = {price.key: f"price_{price.key}" for price in catalog.prices}
+            product.catalog.keep(catalog, meter_ids, price_ids, NOW)
+            self.key = key_for(product, "test")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.log = folder.with_name(folder.name + ".log")
+
+    def permit(self, *, file: int, folder: int) -> None:
+        """Change what may be done with the files and their folder."""
+        self.folder.chmod(0o755)
+        for path in self.folder.iterdir():
+            path.chmod(file)
+        self.folder.chmod(folder)
+
+    def start(self) -> int | None:
+        """Start; return the exit code of one that did not come up."""
+        with self.log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", BOUND, "serve", "--port", "0"],
+                env={"TALLYSTICK_DATABASE_URL": self.settings.database_url},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+            )
+        give_up_at = time.monotonic() + SECONDS_MAX
+        while time.monotonic() < give_up_at:
+            if self._process.poll() is not None:
+                return self._process.returncode
+            for line in self.said.splitlines():
+                if line.startswith("listening on "):
+                    self.url = line.removeprefix("listening on ").strip()
+                    return None
+            time.sleep(0.02)
+        raise AssertionError(self.said)
+
+    @property
+    def said(self) -> str:
+        """What it printed, on one line however it was wrapped."""
+        text = self.log.read_text("utf-8")
+        return text if "listening" in text else " ".join(text.split())
+
+    def limit_files(self, size: int) -> None:
+        """Let each write of the server beyond so many bytes of a file fail, from now on."""
+        assert self._process is not None
+        _, hard = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, hard))
+
+    def send(self, first: int, count: int) -> httpx2.Response:
+        """Send events by their numbers."""
+        events = [
+            {
+                "id": str(number),
+                "type": "http_request",
+                "customer": "acme",
+                "time": "2015-05-18T10:00:00Z",
+            }
+            for number in range(first, first + count)
+        ]
+        return httpx2.post(
+            f"{self.url}/v1/events",
+            json=events,
+            headers={"Authorization": f"Bearer {self.key}"},
+            timeout=SECONDS_MAX,
+        )
+
+    def stop(self) -> None:
+        """End it, as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.fixture
+def own_server() -> Iterator[OwnServer]:
+    """A server's files in a folder that every user can reach."""
+    outside = Path(tempfile.mkdtemp())
+    outside.chmod(0o755)
+    folder = outside / "data"
+    folder.mkdir()
+    server = OwnServer(folder)
+    try:
+        yield server
+    finally:
+        server.stop()
+        folder.chmod(0o755)
+        shutil.rmtree(outside)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("file", "folder", "named"),
+    [
+        (0o444, 0o755, "cannot write the file"),
+        (0o644, 0o555, "cannot make files in"),
+        (0o000, 0o755, "cannot write the file"),
+    ],
+)
+def test_a_server_whose_user_cannot_write_the_file_says_so_and_ends(
+    own_server: OwnServer, file: int, folder: int, named: str
+) -> None:
+    own_server.permit(file=file, folder=folder)
+    assert own_server.start() == 3
+    assert f"{own_server.path} cannot be opened" in own_server.said
+    assert named in own_server.said
+    assert "Traceback" not in own_server.said
+
+    own_server.permit(file=0o644, folder=0o755)
+    assert own_server.start() is None
+    assert own_server.send(0, 3).json()["accepted"] == 3
+
+
+@pytest.mark.timeout(240)
+def test_a_server_that_finds_its_database_locked_ends_and_starts_again(
+    own_server: OwnServer,
+) -> None:
+    blocker = sqlite3.connect(own_server.path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    assert own_server.start() == 3
+    assert "locked" in own_server.said
+    assert "Traceback" not in own_server.said
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    assert own_server.start() is None
+    assert own_server.send(0, 3).json()["accepted"] == 3
+
+
+@pytest.mark.timeout(240)
+def test_permissions_that_go_while_a_server_runs_lose_nothing(own_server: OwnServer) -> None:
+    """It holds its files open: what it acknowledges is durable, and it goes on without help."""
+    assert own_server.start() is None
+    assert own_server.send(0, 5).json()["accepted"] == 5
+    own_server.permit(file=0o444, folder=0o555)
+    acknowledged = 5
+    for first in range(5, 50, 5):
+        answer = own_server.send(first, 5)
+        assert answer.status_code in (200, 503), answer.text
+        acknowledged += answer.json().get("accepted", 0)
+    own_server.stop()
+    assert own_server.start() == 3
+    own_server.permit(file=0o644, folder=0o755)
+    assert own_server.start() is None
+    assert own_server.send(0, 50).json()["duplicates"] == acknowledged
+    own_server.stop()
+    with Tallystick(own_server.settings) as product:
+        assert_sound(product, 50)
+
+
+@pytest.mark.timeout(240)
+def test_a_file_that_takes_no_more_acknowledges_nothing_until_it_does(
+    own_server: OwnServer,
+) -> None:
+    """Writes that fail in the running server, as on a full or read-only disk."""
+    assert own_server.start() is None
+    assert own_server.send(0, 20).json()["accepted"] == 20
+    own_server.limit_files(FILE_BYTES_MAX)
+    for first in (20, 40):
+        refused = own_server.send(first, 20)
+        assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
+        assert refused.headers["retry-after"] == "1"
+        assert "nothing was stored" in refused.json()["detail"]
+    own_server.limit_files(resource.RLIM_INFINITY)
+    again = own_server.send(0, 60).json()
+    assert (again["duplicates"], again["accepted"]) == (20, 40)
+    own_server.stop()
+    with Tallystick(own_server.settings) as product:
+        assert_sound(product, 60)

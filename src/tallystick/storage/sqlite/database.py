@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import sqlite3
 import threading
@@ -285,8 +286,13 @@ def connect(path: Path, *, read_only: bool = False) -> StoreConnection:
 
 
 def opening_failed(path: Path, error: sqlite3.Error) -> PortError:
-    """Return the error for a file that cannot be opened."""
-    return StoreUnusable(f"{path} cannot be opened as a SQLite database: {error}")
+    """Return the error for a file that cannot be opened, with the reason that its user can mend."""
+    why = ""
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        why = f"; the user {os.geteuid()} cannot write the file"
+    elif not os.access(path.parent, os.W_OK | os.X_OK):
+        why = f"; the user {os.geteuid()} cannot make files in {path.parent}, and it needs some"
+    return StoreUnusable(f"{path} cannot be opened as a SQLite database: {error}{why}")
 
 
 def translated(error: sqlite3.Error) -> PortError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -32,13 +33,16 @@ def migrate(path: Path, now: int) -> int:
     Returns the newest migration's number. Several processes may do this at once.
 
     Raises:
-        StoreUnusable: the file is not a database, or was made by a newer or altered version.
+        StoreUnusable: the file is not a database, cannot be written, or was made by a newer or
+            altered version.
     """
     try:
         connection = connect(path)
     except sqlite3.Error as error:
         raise opening_failed(path, error) from error
     try:
+        if path.exists() and not os.access(path, os.W_OK):  # SQLite would open it to be read only
+            raise opening_failed(path, sqlite3.OperationalError("it is read-only"))
         return _apply_missing(connection, now)
     except sqlite3.Error as error:
         raise opening_failed(path, error) from error

@@ -35,10 +35,20 @@ def open_sqlite(path: Path, archive: Callable[[], Archive], now: int) -> Stores:
     """Bring the file up to this version, making it if there is none, and open it.
 
     Raises:
-        StoreUnusable: it is not a database, or was made by a newer or altered version.
+        StoreUnusable: it is not a database, cannot be written, or was made by a newer or altered
+            version.
+        StoreUnavailable: another process holds it locked.
     """
     migrate(path, now)
     database = SqliteDatabase(path, archive)
+    try:
+        return _stores(database, path, now)
+    except BaseException:
+        database.close()  # or its threads would keep a process that gives up alive
+        raise
+
+
+def _stores(database: SqliteDatabase, path: Path, now: int) -> Stores:
     catalog = SqliteCatalogStore(database)
     return Stores(
         database=database,
