@@ -83,6 +83,13 @@ def test_a_long_reader_puts_a_partition_off_and_no_event(store: Store) -> None:
     assert store.findings() == []
 
 
+def test_a_clock_that_is_behind_does_no_harm(store: Store) -> None:
+    wait_for_partition(store, NOW, NOW)
+    make_partitions(store.database, NOW - 2 * DAY_US).result()
+    append_at(store, NOW - 2 * DAY_US, a=NOW - 2 * DAY_US)
+    assert days_of(store) == {"a": "usage_events_past"}
+
+
 def test_a_reader_that_began_before_sees_what_it_saw(store: Store) -> None:
     """A partition that appears meanwhile takes nothing out of an older snapshot."""
     later = NOW + 20 * DAY_US

@@ -56,10 +56,13 @@ def _make_missing(connection: Connection, now: int) -> None:
     today = now - now % DAY_US
     if known and "usage_events_past" not in known:
         _run(connection, "attach_past", before_at=today)
+    oldest = min((name for name in known if _DAY.fullmatch(name)), default="")
     for day_at in range(today, today + DAYS_AHEAD * DAY_US + 1, DAY_US):
         name = partition_of(day_at)
         bounds = {"from_at": day_at, "to_at": day_at + DAY_US}
-        if not known or name in known or _first(connection, "came_early", **bounds):
+        if not known or name in known or name < oldest:  # by a clock that is behind
+            continue
+        if _first(connection, "came_early", **bounds):
             continue
         _run(connection, "make_day", day=name)
         _run(connection, "attach_day", day=name, **bounds)
