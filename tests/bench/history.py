@@ -243,7 +243,7 @@ class History:
         ]
         connection.execute("BEGIN")
         connection.executemany(
-            "INSERT INTO usage_rollups VALUES (?, ?, ?, '', ?, ?, 0, NULL, ?)", cells
+            "INSERT INTO usage_rollups VALUES (?, ?, ?, '', ?, ?, 0, NULL, ?, 1 << 62)", cells
         )
         connection.executemany(
             "INSERT INTO event_identities VALUES (?, ?)",

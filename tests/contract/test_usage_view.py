@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tallystick.domain.corrections import Correction
 from tallystick.domain.events import UsageEvent
 from tallystick.domain.instants import DAY_US, HOUR_US, MINUTE_US
 from tallystick.domain.meters import Aggregation, Meter, PropertyFilter, TimeUnit
@@ -52,6 +53,26 @@ def view(
     shown = usage_view(backend.product.usage, [meter], "acme", period, size)
     usage: dict[str, Any] = shown["usage"][0]
     return usage
+
+
+def test_the_hour_under_way_counts_what_lies_before_the_end_of_the_period(
+    backend: Backend,
+) -> None:
+    def quantity_upto(minute: int) -> str:
+        shown = view(backend, CALLS, Period(START, START + minute * MINUTE_US))["quantity"]
+        eu = view(backend, EU_CALLS, Period(START, START + minute * MINUTE_US))["quantity"]
+        assert shown == eu
+        return str(shown)
+
+    in_europe = b'{"region":"eu","model":"m"}'
+    append(backend, "call", *((START + minute * MINUTE_US, "1", in_europe) for minute in (50, 10)))
+    assert [quantity_upto(minute) for minute in (10, 11, 50, 51, 60)] == ["0", "1", "1", "2", "2"]
+    append(backend, "call", *((START + minute * MINUTE_US, "1", in_europe) for minute in (20, 55)))
+    assert [quantity_upto(minute) for minute in (51, 55, 56)] == ["3", "3", "4"]
+    void = Correction("s", "0", None, "ann", "a test")
+    backend.product.events.correct([void], NOW).result()
+    append(backend, "call", (START + 5 * MINUTE_US, "1", in_europe))
+    assert [quantity_upto(minute) for minute in (20, 51, 56)] == ["2", "3", "4"]
 
 
 def test_seat_days_are_the_area_under_the_level(backend: Backend) -> None:

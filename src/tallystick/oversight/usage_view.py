@@ -13,7 +13,8 @@ from tallystick.domain.usage_windows import WindowSize, cut_into_windows
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tallystick.domain.meters import Meter
+    from tallystick.domain.aggregation import RollupState
+    from tallystick.domain.meters import Meter, Selection
     from tallystick.domain.periods import Period
     from tallystick.ports.event_store import UsageReader
 
@@ -34,19 +35,37 @@ def usage_view(
     Raises:
         ValueError: windows of more hours than can be cut.
     """
+    totals: dict[Selection, RollupState] = {}
+
+    def total_of(meter: Meter) -> RollupState:
+        """Read once what meters share that count and add the same events."""
+        if meter.aggregation.carries:
+            return usage.usage(meter, customer, period)
+        if meter.selection not in totals:
+            totals[meter.selection] = usage.usage(meter, customer, period)
+        return totals[meter.selection]
+
     return {
         "customer": customer,
         "from": format_instant(period.start_at),
         "to": format_instant(period.end_at),
         "window": size,
-        "usage": [_of_meter(usage, meter, customer, period, size) for meter in meters],
+        "usage": [
+            _of_meter(usage, meter, customer, period, size=size, total=total_of(meter))
+            for meter in meters
+        ],
     }
 
 
 def _of_meter(
-    usage: UsageReader, meter: Meter, customer: str, period: Period, size: WindowSize | None
+    usage: UsageReader,
+    meter: Meter,
+    customer: str,
+    period: Period,
+    *,
+    size: WindowSize | None,
+    total: RollupState,
 ) -> dict[str, Any]:
-    total = usage.usage(meter, customer, period)
     shown: dict[str, Any] = {
         "meter": meter.key,
         "aggregation": meter.aggregation,

@@ -80,4 +80,4 @@ def _fold_hour(
         for (dimension,) in kept.fetchall():
             state = fold_points(points.get(dimension, ()), selection.fold)
             rows += cell_row((hour_at, selection_id, customer, dimension), state, end)
-        write_rows(connection, _SQL["keep_cells"], rows, 9)
+        write_rows(connection, _SQL["keep_cells"], rows, 10)

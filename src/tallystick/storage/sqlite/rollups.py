@@ -44,8 +44,12 @@ CellKey = tuple[int, int, str, str]
 
 
 Cell = list[Any]
-"""A rollup as stored: count, whole, pico, detail, and the newest event of the hour's chain; then
-the first event of the append that touched it last. A list, because it changes with each event."""
+"""A rollup as stored: count, whole, pico, detail, the newest event of the hour's chain and the
+latest time of one; then the first event of the append that touched it last. A list, because it
+changes with each event."""
+
+LATEST_UNKNOWN = 1 << 62
+"""Stands for the latest time of an hour's events where it is not kept: beyond every period."""
 
 
 class RollupWriter:
@@ -125,10 +129,10 @@ class Folding:
                 cells = hours[hour] = {}
             cell = cells.get(customer)
             if cell is None:
-                cell = cells[customer] = [0, 0, 0, None, 0, 0]
+                cell = cells[customer] = [0, 0, 0, None, 0, 0, 0]
                 self._first_row[*hour, customer, ""] = len(rows)
-            if cell[5] != first_seq:  # not touched by these events yet
-                cell[5] = first_seq
+            if cell[6] != first_seq:  # not touched by these events yet
+                cell[6] = first_seq
                 self._touched[*hour, customer, ""] = cell
             text, whole, pico = text_and_parts(event.value)
             rows += (
@@ -147,6 +151,8 @@ class Folding:
             cell[1] += whole
             cell[2] += pico
             cell[4] = seq
+            if at > cell[5]:
+                cell[5] = at
             if others:
                 self._later.append((event, seq))
 
@@ -168,6 +174,7 @@ class Folding:
             cell = self._touched[key]
             for part in range(3):
                 cell[part] += stored[part]
+            cell[5] = max(cell[5], stored[5])
             # the first event here follows the last one there
             self.rows[self._first_row[key] + 1] = stored[4]
             self.new.discard(key)
@@ -191,7 +198,7 @@ class Folding:
         cell = self._others.get(key)
         if cell is None:
             found = dict(_read(connection, [key], self._selections))
-            cell = self._others[key] = found.get(key) or [0, 0, 0, None, 0, 0]
+            cell = self._others[key] = found.get(key) or [0, 0, 0, None, 0, LATEST_UNKNOWN, 0]
             if not found:
                 self.new.add(key)
         self._touched[key] = cell
@@ -202,9 +209,9 @@ class Folding:
         for key in self._out_of_order:
             self._touched[key][:4] = self._refolded(connection, key)
         rows: list[Any] = []
-        for key, (count, whole, pico, detail, last_seq, _) in self._touched.items():
-            rows += (*key, count, whole, pico, detail and detail_text(detail), last_seq)
-        write_rows(connection, _SQL["keep_cells"], rows, 9)
+        for key, (count, whole, pico, detail, last_seq, latest_at, _) in self._touched.items():
+            rows += (*key, count, whole, pico, detail and detail_text(detail), last_seq, latest_at)
+        write_rows(connection, _SQL["keep_cells"], rows, 10)
         if self.new:
             _widen_spans(connection, self.new)
 
@@ -225,7 +232,7 @@ def _read(
     flat = list(chain.from_iterable(keys))
     for row in read_rows(connection, _SQL["cells_of"], flat, 4):
         fold = selections.by_id[row[1]].fold
-        yield row[:4], [row[4], row[5], row[6], detail_of(fold, row[7]), row[8], 0]
+        yield row[:4], [row[4], row[5], row[6], detail_of(fold, row[7]), row[8], row[9], 0]
 
 
 def _widen_spans(connection: sqlite3.Connection, keys: Iterable[CellKey]) -> None:
@@ -269,7 +276,7 @@ def cell_row(key: CellKey, state: RollupState, last_seq: int) -> tuple[Any, ...]
         UsageOverflow: its sum would leave 64 bits.
     """
     check_range(state.sum_whole)
-    return (*key, *state[:3], detail_text(state.detail), last_seq)
+    return (*key, *state[:3], detail_text(state.detail), last_seq, LATEST_UNKNOWN)
 
 
 def open_selections(
@@ -302,5 +309,5 @@ def _fold_stored(connection: sqlite3.Connection, selection_id: int, selection: S
     rows: list[Any] = []
     for key, found in sorted(points.items()):
         rows += cell_row(key, fold_points(found, selection.fold), 0)
-    write_rows(connection, _SQL["keep_cells"], rows, 9)
+    write_rows(connection, _SQL["keep_cells"], rows, 10)
     _widen_spans(connection, points)

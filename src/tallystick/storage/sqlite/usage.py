@@ -110,11 +110,24 @@ class _Reading:
         known = Period(
             max(period.start_at, self._span.start_at), min(period.end_at, self._span.end_at)
         )
-        cut = cut_at_hours(known)
+        cut = cut_at_hours(Period(known.start_at, self._end_of_usage(known)))
         found = [row for end in cut.ends for row in self._folded(end)]
         if cut.whole_hours:
             found += self._stored(cut.whole_hours)
         return sorted(found, key=lambda row: row[:2])
+
+    def _end_of_usage(self, known: Period) -> int:
+        """Return where the last hour ends if none of its events lies beyond the period: its rollup
+        then is all that the period has of it, and no event need be folded.
+        """
+        hour_at = hour_of(known.end_at)
+        if hour_at == known.end_at or hour_at < known.start_at:
+            return known.end_at
+        plain_id = self._id_of(Selection(self._selection.event_type))
+        row = self._connection.execute(
+            _SQL["hour_end"], (hour_at, plain_id, self._customer)
+        ).fetchone()
+        return hour_at + HOUR_US if row and row[1] < known.end_at else known.end_at
 
     def before(self, at: int) -> RollupState:
         """Return the state of the last hour with events before the instant, up to it."""
@@ -183,6 +196,19 @@ class _HistoryReading(_Reading):
 
     _rollups = _OF_HISTORY
     _only_history = True
+
+    def _end_of_usage(self, known: Period) -> int:
+        """Return where the last hour ends if none of its events lies beyond the period: its rollup
+        then is all that the period has of it, and no event need be folded.
+        """
+        hour_at = hour_of(known.end_at)
+        if hour_at == known.end_at or hour_at < known.start_at:
+            return known.end_at
+        plain_id = self._id_of(Selection(self._selection.event_type))
+        row = self._connection.execute(
+            _SQL["hour_end"], (hour_at, plain_id, self._customer)
+        ).fetchone()
+        return hour_at + HOUR_US if row and row[1] < known.end_at else known.end_at
 
     def before(self, at: int) -> RollupState:
         """Return the same of history that counts as history in a period that begins then."""

@@ -7,15 +7,16 @@ INSERT INTO selections (definition) VALUES (?) RETURNING id;
 -- name: cells_of
 WITH wanted (hour_at, selection_id, customer, dimension) AS (VALUES (?, ?, ?, ?))
 SELECT cell.hour_at, cell.selection_id, cell.customer, cell.dimension, event_count, sum_whole,
-    sum_pico, detail, last_seq
+    sum_pico, detail, last_seq, latest_at
 FROM wanted CROSS JOIN usage_rollups AS cell
     ON cell.hour_at = wanted.hour_at AND cell.selection_id = wanted.selection_id
     AND cell.customer = wanted.customer AND cell.dimension = wanted.dimension;
 
 -- name: keep_cells
 INSERT OR REPLACE INTO usage_rollups (
-    hour_at, selection_id, customer, dimension, event_count, sum_whole, sum_pico, detail, last_seq
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+    hour_at, selection_id, customer, dimension, event_count, sum_whole, sum_pico, detail, last_seq,
+    latest_at
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: widen_spans
 INSERT INTO usage_spans (customer, selection_id, first_day_at, last_day_at) VALUES (?, ?, ?, ?)

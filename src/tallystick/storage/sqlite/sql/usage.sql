@@ -23,8 +23,8 @@ WHERE cell.event_count > 0
 LIMIT 1;
 
 -- name: hour_end
--- The newest event of an hour, from which its chain starts.
-SELECT last_seq FROM usage_rollups
+-- The newest event of an hour, from which its chain starts, and the latest time of one.
+SELECT last_seq, latest_at FROM usage_rollups
 WHERE hour_at = ? AND selection_id = ? AND customer = ? AND dimension = '';
 
 -- name: selection_id
