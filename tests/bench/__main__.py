@@ -13,12 +13,15 @@ import secrets
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import client, delivery, ingest, rating, webhooks
+from tests.bench import client, delivery, ingest, postgres, rating, webhooks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 BUILD = Path(__file__).parents[2] / "build"
 GOALS: dict[str, tuple[str, float]] = {
@@ -32,7 +35,14 @@ GOALS: dict[str, tuple[str, float]] = {
     "ingest_cost_10m_vs_1m": ("ratio", 1.5),
 }
 
-ALL = ("rating", "webhooks_per_s", "client_record_us", *ingest.NAMES, *delivery.NAMES)
+ALL = (
+    "rating",
+    "webhooks_per_s",
+    "client_record_us",
+    *ingest.NAMES,
+    *delivery.NAMES,
+    *postgres.NAMES,
+)
 
 
 def main() -> None:
@@ -48,6 +58,7 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     names = set(asked.names) or set(ALL)
     results = _ingest_results(names, asked) + _delivery_results(names, asked)
+    results += _postgres_results(names, asked)
     results += rating.results() if "rating" in names else []
     results += webhooks.results(quick=asked.quick) if "webhooks_per_s" in names else []
     results += client.results() if "client_record_us" in names else []
@@ -80,8 +91,18 @@ def _delivery_results(names: set[str], asked: argparse.Namespace) -> list[dict[s
     return _results(delivery.GOALS, measured.values, measured.asides)
 
 
+def _postgres_results(names: set[str], asked: argparse.Namespace) -> list[dict[str, Any]]:
+    if not names & set(postgres.NAMES):
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        values = postgres.measure(Path(folder), asked.seed, quick=asked.quick)
+    return _results(postgres.GOALS, values, {})
+
+
 def _results(
-    goals: dict[str, tuple[str, float]], values: dict[str, float], asides: dict[str, float]
+    goals: Mapping[str, tuple[str, float | None]],
+    values: dict[str, float],
+    asides: dict[str, float],
 ) -> list[dict[str, Any]]:
     measured = [
         {"name": name, "value": _rounded(values[name]), "unit": unit, "goal": goal}

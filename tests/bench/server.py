@@ -76,7 +76,15 @@ class MemoryWatch:
 def measured_server(folder: Path) -> Iterator[MeasuredServer]:
     """Start a server on the folder's database, which is made if there is none."""
     database = folder / "bench.db"
-    url = f"sqlite:///{database}"
+    with running_server(f"sqlite:///{database}", folder) as (target, pid):
+        yield MeasuredServer(target, pid, database)
+
+
+@contextmanager
+def running_server(url: str, folder: Path) -> Iterator[tuple[Target, int]]:
+    """Start a server on a database, with the example's catalog; return where it is and its process
+    id.
+    """
     with Tallystick(Settings(database_url=url)) as product:
         if not product.catalog.meters().by_key:
             declared = read_catalog(EXAMPLE)
@@ -89,4 +97,4 @@ def measured_server(folder: Path) -> Iterator[MeasuredServer]:
         key = key_for(product, "bench")
     environment = {"TALLYSTICK_DATABASE_URL": url, "TALLYSTICK_STRIPE_API_KEY": ""}
     with LocalServer("bench", ["serve", "--port", "0"], environment, folder) as server:
-        yield MeasuredServer(Target(server.url, key), server.pid, database)
+        yield Target(server.url, key), server.pid
