@@ -28,31 +28,42 @@ class PostgresUsageReader:
 
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
+        self._selection_ids: dict[str, int] = {}
 
     def usage(self, meter: Meter, customer: str, period: Period) -> RollupState:
         """Return the state of all stored events of the meter and customer in the period."""
         with self._database.read() as connection:
-            return measured(_Reading(connection, meter.selection, customer), meter, period)
+            return measured(
+                _Reading(connection, meter.selection, customer, self._selection_ids), meter, period
+            )
 
     def usage_and_history(self, meter: Meter, customer: str, period: Period) -> UsageAndHistory:
         """Return the same beside the state of history alone, both from one snapshot."""
         with self._database.read() as connection:
             return UsageAndHistory(
-                measured(_Reading(connection, meter.selection, customer), meter, period),
+                measured(
+                    _Reading(connection, meter.selection, customer, self._selection_ids),
+                    meter,
+                    period,
+                ),
                 measured(_HistoryReading(connection, meter.selection, customer), meter, period),
             )
 
     def hours(self, meter: Meter, customer: str, period: Period) -> list[UsageCell]:
         """Return the same by UTC hour, hours without events left out, oldest first."""
         with self._database.read() as connection:
-            return hour_by_hour(_Reading(connection, meter.selection, customer), meter, period)
+            return hour_by_hour(
+                _Reading(connection, meter.selection, customer, self._selection_ids), meter, period
+            )
 
     def breakdown(self, meter: Meter, customer: str, period: Period) -> dict[str, RollupState]:
         """Return the state of each group of the meter's, by its values as a JSON array."""
         if meter.breakdown is None:
             return {}
         with self._database.read() as connection:
-            return group_by_group(_Reading(connection, meter.breakdown, customer), period)
+            return group_by_group(
+                _Reading(connection, meter.breakdown, customer, self._selection_ids), period
+            )
 
     def customers(self, prefix: str = "") -> Iterator[str]:
         """Return every customer that has usage, in order."""
@@ -67,17 +78,25 @@ class PostgresUsageReader:
 
 
 class _Reading:
-    """Reads one selection of one customer, in one snapshot."""
+    """Reads one selection of one customer, in one snapshot; ``ids`` are of selections that were
+    asked for before, which never change.
+    """
 
     _is_history = False
 
-    def __init__(self, connection: Connection, selection: Selection, customer: str) -> None:
+    def __init__(
+        self, connection: Connection, selection: Selection, customer: str, ids: dict[str, int]
+    ) -> None:
         self._connection = connection
         self._selection = selection
-        row = connection.execute(_SQL["selection_id"], (selection.definition,)).fetchone()
+        definition = selection.definition
+        if definition not in ids:
+            row = connection.execute(_SQL["selection_id"], (definition,)).fetchone()
+            if row is not None:
+                ids[definition] = row[0]
         self._rows_of: dict[str, Any] = {
             "customer": customer,
-            "selection_id": row[0] if row else 0,
+            "selection_id": ids.get(definition, 0),
             "is_history": self._is_history,
         }
 
