@@ -39,15 +39,11 @@ class PostgresUsageReader:
 
     def usage_and_history(self, meter: Meter, customer: str, period: Period) -> UsageAndHistory:
         """Return the same beside the state of history alone, both from one snapshot."""
+        ids = self._selection_ids
         with self._database.read() as connection:
-            return UsageAndHistory(
-                measured(
-                    _Reading(connection, meter.selection, customer, self._selection_ids),
-                    meter,
-                    period,
-                ),
-                measured(_HistoryReading(connection, meter.selection, customer), meter, period),
-            )
+            usage = _Reading(connection, meter.selection, customer, ids)
+            history = _HistoryReading(connection, meter.selection, customer, ids)
+            return UsageAndHistory(measured(usage, meter, period), measured(history, meter, period))
 
     def hours(self, meter: Meter, customer: str, period: Period) -> list[UsageCell]:
         """Return the same by UTC hour, hours without events left out, oldest first."""
