@@ -119,6 +119,8 @@ def test_nothing_that_people_see_changes_when_days_leave_and_come_back(
     assert done["ok"]
     assert sum(day["events"] for day in done["days"]) == 90
     assert all(day["files"][0].startswith(f"day={day['day']}/") for day in done["days"])
+    with Tallystick(settings) as product:  # nobody asked for lateness yet
+        assert product.lateness.waiting(product.lateness_tally.selections()) == 0
     assert before == shown(settings)
     assert archive(filled, "run") == {"ok": True, "days": []}
 

@@ -36,6 +36,7 @@ def run(as_json: bool = _JSON) -> None:
     Example: `tallystick archive run --json`
     """
     with opened() as product:
+        product.lateness_tally.keep_up()  # delays are counted from the database alone
         archiver = product.archiver
         archiver.finish()
         days = archiver.days()
