@@ -1,6 +1,6 @@
 """`make bench`: measure on this machine, print a table and write build/bench.json.
 
-python -m tests.bench                     everything; about ten minutes
+python -m tests.bench                     everything
 python -m tests.bench --quick             the same with few events: shows that it runs
 python -m tests.bench ingest_single       only what these names need
 """

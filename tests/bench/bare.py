@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COMMIT_ROWS = 1_000
 
 _TABLE = """
-CREATE TABLE bare (
+CREATE TABLE IF NOT EXISTS bare (
     seq INTEGER PRIMARY KEY, source TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL,
     customer TEXT NOT NULL, occurred_at INTEGER NOT NULL, received_at INTEGER NOT NULL,
     value TEXT NOT NULL, properties BLOB NOT NULL, UNIQUE (source, id)
@@ -31,27 +31,35 @@ VALUES ('default', ?, ?, ?, ?, ?, ?, ?)
 """
 
 
-def bare_rows_per_second(folder: Path, before: Iterable[bytes], measured: Iterable[bytes]) -> float:
-    """Return the rows inserted in a second from the measured bodies, after those before."""
-    connection = sqlite3.connect(folder / "bare.db", isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute(_TABLE)
-    for chunk in _chunks(before):
-        _insert(connection, chunk)
-    chunks = list(_chunks(measured))
-    started = perf_counter()
-    for chunk in chunks:
-        _insert(connection, chunk)
-    seconds = perf_counter() - started
-    connection.close()
-    return sum(map(len, chunks)) / seconds
+class BareTable:
+    """The table, in a file of its own that a later run uses again. Close it."""
 
+    def __init__(self, folder: Path) -> None:
+        self._connection = sqlite3.connect(folder / "bare.db", isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=FULL")
+        self._connection.execute(_TABLE)
 
-def _insert(connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    connection.executemany(_INSERT, rows)
-    connection.execute("COMMIT")
+    def rows(self) -> int:
+        """Return how many rows there are."""
+        (rows,) = self._connection.execute("SELECT COALESCE(MAX(seq), 0) FROM bare").fetchone()
+        return int(rows)
+
+    def insert(self, bodies: Iterable[bytes]) -> float:
+        """Insert the events of some bodies; return how many rows that was in a second."""
+        rows = seconds = 0.0
+        for chunk in _chunks(bodies):
+            started = perf_counter()
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany(_INSERT, chunk)
+            self._connection.execute("COMMIT")
+            seconds += perf_counter() - started
+            rows += len(chunk)
+        return rows / seconds if rows else 0.0
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
 
 
 def _chunks(bodies: Iterable[bytes]) -> Iterable[list[tuple[Any, ...]]]:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import tempfile
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from random import Random
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.bench.bare import bare_rows_per_second
+from tests.bench.bare import BareTable
 from tests.bench.corpus import CUSTOMERS, Corpus, month_start
 from tests.bench.load import LoadResult, drive
 from tests.bench.server import MeasuredServer, MemoryWatch, measured_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 BATCH = 100
 CONNECTIONS = 50
 ROUNDS = 3
 SINGLE_PACE = 4_000
 LIVE_STEP = timedelta(microseconds=20)
+_BARE = timedelta(seconds=1)
 
 NAMES = (
     "ingest_batch100",
@@ -62,13 +63,13 @@ class Bench:
         self.values: dict[str, float] = {}
         self.asides: dict[str, float] = {}
 
-    def at_small(self) -> None:
+    def at_small(self, folder: Path) -> None:
         """Measure with the small number of events stored."""
         self._fill(self._ordered, self._scale.small)
-        rates = [self._round(self._ordered, CONNECTIONS).per_second for _ in range(ROUNDS)]
-        self.values["ingest_batch100"] = median(rates)
+        self._against_bare(folder)
         self._costs[self._scale.small] = 1 / self._random_rate()
-        singles = [self._singles(None).per_second for _ in range(ROUNDS)]
+        with self._processor("ingest_single", ROUNDS * self._scale.singles):
+            singles = [self._singles(None).per_second for _ in range(ROUNDS)]
         self.values["ingest_single"] = median(singles)
         paced = [self._singles(SINGLE_PACE).percentile_ms(0.99) for _ in range(ROUNDS)]
         self.values["ingest_single_p99_ms"] = median(paced)
@@ -76,14 +77,9 @@ class Bench:
     def at_large(self) -> None:
         """Store the large number of events with random ids, and measure on top of it."""
         watch = MemoryWatch(self._server)
-        before = self._server.processor_seconds()
-        stored = self._server.events_stored()
         self._fill(self._random, self._scale.large)
-        grown = self._server.events_stored() - stored
-        self.asides["processor_us_per_event"] = (
-            1e6 * (self._server.processor_seconds() - before) / grown
-        )
-        rate = self._random_rate()
+        with self._processor("ingest_batch100_random_10m", ROUNDS * self._scale.round):
+            rate = self._random_rate()
         self._costs[self._scale.large] = 1 / rate
         self.values["ingest_batch100_random_10m"] = rate
         self.values["ingest_memory_mb"] = watch.stop()
@@ -92,15 +88,35 @@ class Bench:
         )
         self.values["usage_read_p99_ms"] = self._reads()
 
-    def bare(self, folder: Path) -> None:
-        """Measure SQLite alone with the small number of rows stored."""
-        now = datetime.now(UTC)
-        step = timedelta(seconds=1)
-        before = self._ordered.batches(self._scale.small // BATCH, BATCH, now, step)
-        measured = self._ordered.batches(self._scale.round // BATCH, BATCH, now, step)
-        rate = bare_rows_per_second(folder, before, measured)
-        self.asides["bare_rows_per_second"] = rate
-        self.values["ingest_batch100_vs_bare"] = self.values["ingest_batch100"] / rate
+    def _against_bare(self, folder: Path) -> None:
+        """Measure batches and SQLite alone by turns, so that both have the same minutes."""
+        bare = BareTable(folder)
+        missing = self._scale.small - bare.rows()
+        bare.insert(
+            self._ordered.batches(max(0, missing) // BATCH, BATCH, datetime.now(UTC), _BARE)
+        )
+        rates, alone = [], []
+        with self._processor("ingest_batch100", ROUNDS * self._scale.round):
+            for _ in range(ROUNDS):
+                rates.append(self._round(self._ordered, CONNECTIONS).per_second)
+                bodies = self._ordered.batches(
+                    self._scale.round // BATCH, BATCH, datetime.now(UTC), _BARE
+                )
+                alone.append(bare.insert(bodies))
+        bare.close()
+        self.values["ingest_batch100"] = median(rates)
+        self.values["ingest_batch100_vs_bare"] = median(
+            ours / theirs for ours, theirs in zip(rates, alone, strict=True)
+        )
+        self.asides["bare_rows_per_second"] = median(alone)
+
+    @contextmanager
+    def _processor(self, name: str, events: int) -> Iterator[None]:
+        """Put beside a figure how much of a processor the server took for each event."""
+        before = self._server.processor_seconds()
+        yield
+        used = self._server.processor_seconds() - before
+        self.asides[f"{name}_processor_us"] = 1e6 * used / events
 
     def _fill(self, corpus: Corpus, until: int) -> None:
         """Store events, spread over the current month in the order of time, up to a number."""
@@ -143,11 +159,9 @@ class Bench:
 
 def measure(scale: Scale, seed: int, folder: Path, wanted: set[str]) -> Bench:
     """Run what the wanted figures need, on a database in the folder; a filled one is used again."""
-    with tempfile.TemporaryDirectory(dir=folder) as scratch, measured_server(folder) as server:
+    with measured_server(folder) as server:
         bench = Bench(server, scale, seed)
-        bench.at_small()
-        if "ingest_batch100_vs_bare" in wanted:
-            bench.bare(Path(scratch))
+        bench.at_small(folder)
         if wanted & set(NAMES[2:3] + NAMES[5:]):
             bench.at_large()
     return bench
