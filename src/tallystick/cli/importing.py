@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,17 +58,17 @@ _Source = Annotated[
     typer.Option(help="The source of events whose row has none; of log lines, else access-log."),
 ]
 _Columns = Annotated[
-    Sequence[str],
+    list[str] | None,
     typer.Option(
         "--column", help="FIELD=COLUMN: which column holds a field, if not the one of its name."
     ),
 ]
 _Properties = Annotated[
-    Sequence[str],
+    list[str] | None,
     typer.Option("--property", help="A column that becomes a property; '*' all that are left."),
 ]
 _Ignored = Annotated[
-    Sequence[str],
+    list[str] | None,
     typer.Option("--ignore", help="A column to leave out; '*' all that are left."),
 ]
 _Delimiter = Annotated[str, typer.Option(help="What separates cells of CSV; `tab` for a tab.")]
@@ -149,9 +148,9 @@ def import_(
     report: _Report = False,
     event_type: _EventType = None,
     source: _Source = None,
-    column: _Columns = (),
-    property_: _Properties = (),
-    ignore: _Ignored = (),
+    column: _Columns = None,
+    property_: _Properties = None,
+    ignore: _Ignored = None,
     delimiter: _Delimiter = ",",
     quote: _Quote = '"',
     encoding: _Encoding = "utf-8-sig",
@@ -175,9 +174,9 @@ def import_(
     options = ReadingOptions(
         event_type=event_type,
         source=source,
-        columns=tuple(map(_column, column)),
-        properties=tuple(property_),
-        ignored=tuple(ignore),
+        columns=tuple(map(_column, column or ())),
+        properties=tuple(property_ or ()),
+        ignored=tuple(ignore or ()),
         delimiter=_character("delimiter", "\t" if delimiter == "tab" else delimiter),
         quote=_character("quote", quote),
         encoding=_known_encoding(encoding),
