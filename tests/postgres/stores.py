@@ -17,6 +17,7 @@ from tallystick.oversight.invariants import check_store
 from tallystick.ports.errors import StoreUnavailable
 from tallystick.storage.postgres.database import PostgresDatabase
 from tallystick.storage.postgres.events import PostgresEventStore
+from tallystick.storage.postgres.partitions import make_partitions
 from tallystick.storage.postgres.rollups import open_selections
 from tallystick.storage.postgres.usage import PostgresUsageReader
 from tallystick.storage.postgres.verification import PostgresSnapshotReader
@@ -67,6 +68,7 @@ def opened(url: str, meters: tuple[Meter, ...] = METERS) -> Iterator[Store]:
     """Open a database as a server does, with the meters in force."""
     database = PostgresDatabase(url, no_archive)
     try:
+        make_partitions(database, NOW).result()
         database.write(lambda connection: open_selections(connection, meters))
         yield Store(
             database,
