@@ -18,6 +18,7 @@ from tallystick.billing.usage_routes import UsageRouter
 from tallystick.config import PREFIX, ConfigError, Settings
 from tallystick.domain.instants import DAY_US
 from tallystick.domain.reports import ReportWay
+from tallystick.oversight.moving import Moved, compare, move
 from tallystick.pipeline.archive import Archiver
 from tallystick.pipeline.breaker import Breaker
 from tallystick.pipeline.confirm import Confirmer
@@ -31,6 +32,7 @@ from tallystick.pipeline.report import Reporter
 from tallystick.pipeline.resolve import Resolver
 from tallystick.ports.clock import Clock, SystemClock
 from tallystick.storage.sqlite.backup import Copied, back_up, restore
+from tallystick.storage.sqlite.moving import moving_source
 from tallystick.storage.sqlite.stores import open_sqlite
 from tallystick.stripe_gateway.catalog import CatalogGateway
 from tallystick.stripe_gateway.connection import StripeConnection
@@ -295,6 +297,39 @@ def has_database(settings: Settings) -> bool:
     from tallystick.storage.postgres.migrations import is_installed
 
     return is_installed(settings.database_url)
+
+
+def move_database(
+    settings: Settings, database_url: str, note: Callable[[str, int, int], None]
+) -> tuple[Moved, list[str]]:
+    """Move the SQLite file that the settings name into a PostgreSQL database, and compare them.
+
+    Returns what was moved and what differs; the target is open for use if nothing does.
+
+    Raises:
+        SourceInUse, TargetInUse
+    """
+    from tallystick.storage.postgres.database import PostgresDatabase
+    from tallystick.storage.postgres.migrations import migrate
+    from tallystick.storage.postgres.moving import PostgresTarget
+    from tallystick.storage.postgres.verification import PostgresSnapshotReader
+
+    now = SystemClock().now()
+    archive = cache(lambda: open_archive(settings))
+    with moving_source(settings.sqlite_path(), archive, now) as (source, snapshots, catalog):
+        migrate(database_url, now)
+        database = PostgresDatabase(database_url, archive)
+        try:
+            target = PostgresTarget(database)
+            moved = move(source, target, note, now)
+            there = PostgresSnapshotReader(database)
+            with snapshots.snapshot() as ours, there.snapshot() as theirs:
+                differences = compare(ours, theirs, catalog.meters())
+            if not differences:
+                target.finish(now)
+        finally:
+            database.close()
+    return moved, differences
 
 
 def open_archive(settings: Settings) -> Archive:

@@ -22,6 +22,7 @@ from tallystick.cli import (
     inbox,
     keys,
     lateness,
+    moving,
     rate,
     reading,
     reporting,
@@ -67,6 +68,7 @@ app.command()(catalog.schema)
 app.command(name="import")(importing.import_)
 app.command()(backups.backup)
 app.command()(backups.restore)
+app.command(name="migrate-database")(moving.migrate_database)
 app.add_typer(archive.app, name="archive")
 app.add_typer(correcting.app, name="events")
 app.command()(reading.usage)

@@ -85,3 +85,15 @@ class ArchiveTaken(PortError):
     """Another run archives at the same time, or was faster."""
 
     code = "archive_taken"
+
+
+class SourceInUse(PortError):
+    """A database that is to move is used by somebody: stop that first."""
+
+    code = "source_in_use"
+
+
+class TargetInUse(PortError):
+    """The database that another one is to move into has something else in it."""
+
+    code = "target_in_use"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tallystick.ports.errors import PortError
 from tallystick.storage.postgres.api_keys import PostgresApiKeys
 from tallystick.storage.postgres.archive_ledger import PostgresArchiveLedger
 from tallystick.storage.postgres.catalog import PostgresCatalogStore
@@ -20,6 +21,7 @@ from tallystick.storage.postgres.installation import PostgresInstallation
 from tallystick.storage.postgres.lateness import PostgresLatenessBook
 from tallystick.storage.postgres.migrations import migrate
 from tallystick.storage.postgres.mirror import PostgresMirror
+from tallystick.storage.postgres.moving import refuse_unfinished
 from tallystick.storage.postgres.outbox import PostgresOutbox, PostgresReportBook
 from tallystick.storage.postgres.partitions import make_partitions
 from tallystick.storage.postgres.stuck_reports import PostgresConfirmations, PostgresStuckReports
@@ -44,7 +46,17 @@ def open_postgres(url: str, archive: Callable[[], Archive], now: int) -> Stores:
     """
     migrate(url, now)
     database = PostgresDatabase(url, archive)
-    make_partitions(database, now).result()
+    try:
+        refuse_unfinished(database)
+        make_partitions(database, now).result()
+    except PortError:
+        database.close()
+        raise
+    return stores_on(database, url, now)
+
+
+def stores_on(database: PostgresDatabase, url: str, now: int) -> Stores:
+    """Return every store on a database that is open."""
     catalog = PostgresCatalogStore(database)
     return Stores(
         database=database,
