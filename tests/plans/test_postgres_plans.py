@@ -45,6 +45,7 @@ SELECT n, 0, 'a', 'b', 0 FROM generate_series(1, 9000) AS n;
 BY_KEY = r"Index (Only )?Scan using usage_rollups_pkey"
 BY_PLACE = r"Index Scan using usage_events_\w+_seq_idx"
 BY_CUSTOMER = rf"(Index|Bitmap Index) Scan (using|on) {TOMORROW}_customer_occurred_at_idx"
+ANY_BY_CUSTOMER = rf"Scan (using|on) {TOMORROW}_customer_occurred_at_idx"
 BY_IDENTITY = r"Index Scan using event_identities_pkey|Bitmap Index Scan on event_identities_pkey"
 BY_EVENT = r"Index (Only )?Scan (Backward )?using event_corrections_by_event"
 
@@ -57,6 +58,7 @@ HOT: list[tuple[str, str, Any, list[str]]] = [
     ("counted_events", "counted", {**CUSTOMER, **HOUR}, [BY_CUSTOMER, BY_EVENT]),
     ("usage", "hour_cells", {**CELL, **HOUR}, [r"\w* Scan (using|on) usage_rollups_pkey"]),
     ("usage", "latest_cell_before", {**CELL, "to_at": NOW}, ["Backward using usage_rollups_pkey"]),
+    ("usage", "lies_beyond", {**CUSTOMER, **HOUR, "day_at": TODAY}, [ANY_BY_CUSTOMER]),
     ("usage", "next_customer", ("c3",), [BY_KEY]),
     ("usage", "received_at", (17, TODAY + DAY_US), [rf"Index Scan using {TOMORROW}_seq_idx"]),
     ("corrections", "places_of", (UUIDS,), [BY_IDENTITY, BY_PLACE]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tallystick.domain.aggregation import EMPTY, Latest, Level, RollupState, fold_points
+from tallystick.domain.instants import DAY_US, HOUR_US
 from tallystick.domain.levels import is_history_in
 from tallystick.domain.periods import Period, cut_at_hours, hour_of
 from tallystick.ports.event_store import UsageAndHistory, UsageCell
@@ -98,11 +99,27 @@ class _Reading:
 
     def hours(self, period: Period) -> list[tuple[int, str, RollupState]]:
         """Return hour, dimension and state of what the period has, oldest first."""
-        cut = cut_at_hours(period)
+        cut = cut_at_hours(Period(period.start_at, self._end_of_usage(period)))
         found = [row for end in cut.ends for row in self._folded(end)]
         if cut.whole_hours:
             found += self._stored(cut.whole_hours)
         return sorted(found, key=lambda row: row[:2])
+
+    def _end_of_usage(self, period: Period) -> int:
+        """Return where the last hour ends if the customer has no event in it beyond the period: its
+        rollup then is all that the period has of it, and no event need be folded.
+        """
+        hour_at = hour_of(period.end_at)
+        if hour_at == period.end_at or hour_at < period.start_at:
+            return period.end_at
+        beyond = {
+            "customer": self._rows_of["customer"],
+            "from_at": period.end_at,
+            "to_at": hour_at + HOUR_US,
+            "day_at": hour_at - hour_at % DAY_US,
+        }
+        row = self._connection.execute(_SQL["lies_beyond"], beyond).fetchone()
+        return hour_at + HOUR_US if row == (False,) else period.end_at
 
     def before(self, at: int) -> RollupState:
         """Return the state of the last hour with events before the instant, up to it."""

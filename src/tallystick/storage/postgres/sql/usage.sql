@@ -12,6 +12,13 @@ WHERE customer = %(customer)s AND selection_id = %(selection_id)s AND is_history
     AND hour_at < %(to_at)s AND event_count > 0
 ORDER BY hour_at DESC LIMIT 1;
 
+-- name: lies_beyond
+-- Whether a customer has events in the rest of an hour, or may have in the archive.
+SELECT EXISTS (
+    SELECT 1 FROM usage_events
+    WHERE customer = %(customer)s AND occurred_at >= %(from_at)s AND occurred_at < %(to_at)s
+) OR EXISTS (SELECT 1 FROM archive_parts WHERE day_at = %(day_at)s);
+
 -- name: received_at
 SELECT received_at FROM usage_events WHERE seq = %s AND occurred_at = %s;
 
