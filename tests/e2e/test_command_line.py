@@ -54,7 +54,7 @@ PROMISED = {
     "rate",
 }
 
-PRINT_NO_DATA = {"serve", "sandbox", "demo"}
+PRINT_NO_DATA = {"serve", "worker", "sandbox", "demo"}
 PRINT_JSON_ANYWAY = {"schema"}
 
 

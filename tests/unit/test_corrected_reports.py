@@ -75,6 +75,7 @@ class Billed:
 
     def flush(self) -> Counter[DueOutcome]:
         planned = self.product.reporter.run(at_once=True)
+        del planned[DueOutcome.UNSUBSCRIBED]  # other meters count the same events, unbilled
         self.product.deliverer.run()
         return planned
 
