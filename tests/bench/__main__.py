@@ -95,8 +95,8 @@ def _postgres_results(names: set[str], asked: argparse.Namespace) -> list[dict[s
     if not names & set(postgres.NAMES):
         return []
     with tempfile.TemporaryDirectory() as folder:
-        values = postgres.measure(Path(folder), asked.seed, quick=asked.quick)
-    return _results(postgres.GOALS, values, {})
+        measured = postgres.measure(Path(folder), asked.seed, quick=asked.quick)
+    return _results(postgres.GOALS, measured.values, measured.asides)
 
 
 def _results(

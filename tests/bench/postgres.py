@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.bench.corpus import CUSTOMERS, Corpus, month_start
 from tests.bench.load import LoadResult, drive
-from tests.bench.server import running_server
+from tests.bench.server import processor_seconds, running_server
 from tests.fixtures.postgres import postgres_server
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.bench.load import Target
+    from tests.fixtures.postgres import PostgresServer
 
 BATCH = 100
 CONNECTIONS = 50
@@ -48,7 +49,14 @@ FULL = Scale(stored=1_000_000, round=100_000, singles=10_000, reads=4_000)
 QUICK = Scale(stored=20_000, round=10_000, singles=1_000, reads=400)
 
 
-def measure(folder: Path, seed: int, *, quick: bool) -> dict[str, float]:
+class Measured(NamedTuple):
+    """The figures, and the processor time beside them, which other work on the machine leaves be."""
+
+    values: dict[str, float]
+    asides: dict[str, float]
+
+
+def measure(folder: Path, seed: int, *, quick: bool) -> Measured:
     """Return every figure, measured one after another on one database."""
     cores = sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
@@ -57,8 +65,19 @@ def measure(folder: Path, seed: int, *, quick: bool) -> dict[str, float]:
         database.execute("CREATE DATABASE bench")
         with _on_core(cores[0]):
             running = running_server(database.url("bench"), folder)
-            target, _ = stack.enter_context(running)
-        return _figures(target, QUICK if quick else FULL, seed)
+            target, pid = stack.enter_context(running)
+        return _figures(_Parts(target, pid, database), QUICK if quick else FULL, seed)
+
+
+class _Parts(NamedTuple):
+    target: Target
+    server_pid: int
+    database: PostgresServer
+
+    def processor_us(self) -> tuple[float, float]:
+        """Return the processor time that the server has used, and the database."""
+        in_database = sum(processor_seconds(pid) for pid in self.database.process_ids)
+        return 1e6 * processor_seconds(self.server_pid), 1e6 * in_database
 
 
 @contextmanager
@@ -72,24 +91,34 @@ def _on_core(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _figures(target: Target, scale: Scale, seed: int) -> dict[str, float]:
+def _figures(parts: _Parts, scale: Scale, seed: int) -> Measured:
+    target = parts.target
     corpus = Corpus(seed, ordered=True)
     now = datetime.now(UTC)
     start = month_start(now)
     _send(target, corpus, scale.stored, 5 * BATCH, start, (now - start) / scale.stored, 8)
+    before = parts.processor_us()
     rounds = [
         _send(target, corpus, scale.round, BATCH, _recently(), LIVE_STEP).per_second
         for _ in range(ROUNDS)
     ]
+    after = parts.processor_us()
     singles = [
         _send(target, corpus, scale.singles, 1, _recently(), LIVE_STEP).per_second
         for _ in range(ROUNDS)
     ]
-    return {
-        "pg_ingest_batch100": median(rounds),
-        "pg_ingest_single": median(singles),
-        "pg_usage_read_p99_ms": _reads(target, scale.reads, Random(seed)),
-    }
+    sent = ROUNDS * scale.round
+    return Measured(
+        {
+            "pg_ingest_batch100": median(rounds),
+            "pg_ingest_single": median(singles),
+            "pg_usage_read_p99_ms": _reads(target, scale.reads, Random(seed)),
+        },
+        {
+            "pg_server_us_per_event": (after[0] - before[0]) / sent,
+            "pg_database_us_per_event": (after[1] - before[1]) / sent,
+        },
+    )
 
 
 def _recently() -> datetime:

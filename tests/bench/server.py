@@ -33,8 +33,7 @@ class MeasuredServer:
 
     def processor_seconds(self) -> float:
         """Return the processor time that the server has used."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_seconds(self.pid)
 
     def memory_mb(self) -> float:
         """Return the server's resident memory."""
@@ -70,6 +69,12 @@ class MemoryWatch:
         self._stopping.set()
         self._thread.join()
         return self.highest_mb
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
