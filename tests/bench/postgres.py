@@ -50,7 +50,7 @@ QUICK = Scale(stored=20_000, round=10_000, singles=1_000, reads=400)
 
 
 class Measured(NamedTuple):
-    """The figures, and beside them processor times, which other work on the machine changes less."""
+    """The figures, and processor times, which other work on the machine changes less."""
 
     values: dict[str, float]
     asides: dict[str, float]
