@@ -47,8 +47,8 @@ fmt: $(VENV)/.dev ## format the code
 	$(BIN)/ruff check --fix-only --quiet src tests
 	$(BIN)/ruff format src tests
 
-chaos: $(VENV)/.dev ## MINUTES=30: kills and a failing Stripe; KILLS=200: kills under load; SEED=n repeats
-	$(BIN)/python -m $(if $(MINUTES),tests.chaos --minutes $(MINUTES),tests.crash.chaos) $(if $(KILLS),--kills $(KILLS)) --seed $(SEED)
+chaos: $(VENV)/.dev ## MINUTES=30: kills and a failing Stripe; KILLS=200: kills under load; SEED=n repeats; DB=postgres
+	$(if $(POSTGRES),$(BIN)/python -m tests.postgres_server )$(BIN)/python -m $(if $(or $(MINUTES),$(POSTGRES)),tests.chaos --minutes $(or $(MINUTES),1),tests.crash.chaos) $(if $(KILLS),--kills $(KILLS)) --seed $(SEED) $(if $(POSTGRES),--postgres '{url}')
 
 bench: $(VENV)/.dev ## measure, print a table and write build/bench.json
 	$(BIN)/python -m tests.bench

@@ -2,6 +2,7 @@
 
 make chaos MINUTES=30 SEED=7             half an hour; prints what happened
 make chaos MINUTES=30 KILLS=99 SEED=7    with so many kills; else ten a minute
+make chaos MINUTES=30 DB=postgres        two servers and two workers on one PostgreSQL database
 
 Exits 1 if anything differs at the end. The same seed draws the same kills, faults and events.
 """
@@ -26,11 +27,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1, help="how long")
     parser.add_argument("--kills", type=int, help="how often; else ten a minute")
     parser.add_argument("--seed", type=int, default=secrets.randbits(32))
+    parser.add_argument("--postgres", help="an empty database, for servers and workers by twos")
     parser.add_argument("--way", choices=WAYS, default=WAYS[0], help="how usage is reported")
     asked = parser.parse_args()
     kills = int(asked.minutes * KILLS_PER_MINUTE) if asked.kills is None else asked.kills
     with tempfile.TemporaryDirectory() as folder:
-        tally = Chaos(Path(folder), asked.seed).run(60 * asked.minutes, kills, asked.way)
+        tally = Chaos(Path(folder), asked.seed, asked.postgres).run(
+            60 * asked.minutes, kills, asked.way
+        )
     print_tally(tally, asked.seed)
     sys.exit(1 if tally.differences else 0)
 

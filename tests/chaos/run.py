@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
+from tallystick.cli.local_servers import READY as SERVING
 from tallystick.cli.local_servers import LocalServer
+from tallystick.cli.works import READY as WORKING
 from tallystick.client.connection import ServerConnection, ServerUnreachable
 from tallystick.config import Settings
 from tallystick.domain.aggregation import quantity_of
@@ -72,10 +74,15 @@ class Tally:
 
 
 class Chaos:
-    """Sends, kills and restarts by a seed, then settles and compares."""
+    """Sends, kills and restarts by a seed, then settles and compares.
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    On SQLite one server does everything. On PostgreSQL, given the address of an empty database, two
+    servers take events and two workers report them; one of the four at a time is killed.
+    """
+
+    def __init__(self, folder: Path, seed: int, postgres_url: str | None = None) -> None:
         self._folder = folder
+        self._postgres_url = postgres_url
         self._drawn = random.Random(seed)
         self._seed = seed
         self._over = threading.Event()
@@ -89,7 +96,7 @@ class Chaos:
             "sandbox", ["sandbox", "--port", "0", "--seed", str(self._seed)], {}, self._folder
         ) as sandbox:
             self._settings = Settings(
-                database_url=f"sqlite:///{self._folder / 'tallystick.db'}",
+                database_url=self._postgres_url or f"sqlite:///{self._folder / 'tallystick.db'}",
                 stripe_api_key=f"sk_test_chaos{self._seed}",
                 stripe_api_base=sandbox.url,
                 stripe_rate=10_000,
@@ -119,32 +126,45 @@ class Chaos:
             return key_for(product, "chaos")
 
     def _run_and_kill(self, key: str, seconds: float, kills: int) -> None:
-        port = _free_port()
-        url = f"http://127.0.0.1:{port}"
         moments = sorted(self._drawn.uniform(0, seconds) for _ in range(kills))
         environment = {**environment_of(self._settings), "TALLYSTICK_REPORT_SECONDS": "1"}
         environment["TALLYSTICK_STRIPE_METER_EVENTS"] = self._settings.stripe_meter_events
+        commands = self._commands()
+
+        def started(name: str) -> LocalServer:
+            ready = WORKING if name.startswith("worker") else SERVING
+            return LocalServer(name, commands[name], environment, self._folder, ready=ready)
+
+        running = {name: started(name) for name in commands}
+        urls = [server.url for name, server in running.items() if not name.startswith("worker")]
         senders = [
-            threading.Thread(target=self._send, args=(url, key, f"s{number}"))
+            threading.Thread(target=self._send, args=(urls[number % len(urls)], key, f"s{number}"))
             for number in range(SENDERS)
         ]
-        server = LocalServer("server", ["serve", "--port", str(port)], environment, self._folder)
         try:
             for sender in senders:
                 sender.start()
             began = time.monotonic()
-            for moment in [*moments, seconds]:
+            for moment in moments:
                 time.sleep(max(0.0, began + moment - time.monotonic()))
-                server.kill()
-                if moment < seconds:
-                    self.tally.restarts += 1
-                    arguments = ["serve", "--port", str(port)]
-                    server = LocalServer("server", arguments, environment, self._folder)
+                name = self._drawn.choice(sorted(commands))
+                running[name].kill()
+                self.tally.restarts += 1
+                running[name] = started(name)
+            time.sleep(max(0.0, began + seconds - time.monotonic()))
         finally:
             self._over.set()
-            server.kill()
+            for server in running.values():
+                server.kill()
             for sender in senders:
                 sender.join()
+
+    def _commands(self) -> dict[str, list[str]]:
+        """Return the processes by name, each with what starts it, always on the same port."""
+        if self._postgres_url is None:
+            return {"server": ["serve", "--port", str(_free_port())]}
+        apis = {f"server{n}": ["serve", "--no-workers", "--port", str(_free_port())] for n in "12"}
+        return {**apis, "worker1": ["worker"], "worker2": ["worker"]}
 
     def _send(self, url: str, key: str, name: str) -> None:
         """Send batches until the end, each again until it is acknowledged."""

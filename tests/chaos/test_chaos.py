@@ -28,3 +28,17 @@ def test_kills_and_faults_change_no_total(way: str, tmp_path: Path) -> None:
     assert tally.acknowledged >= 100
     assert sum(tally.faults.values()) > 0
     assert tally.reported >= len(WAYS)
+
+
+@pytest.mark.timeout(240)
+def test_kills_among_servers_and_workers_of_one_database_change_no_total(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    seed = chosen_seed()
+    tally = Chaos(tmp_path, seed, postgres_url).run(SECONDS, KILLS, WAYS[0])
+    print_tally(tally, seed)
+    assert tally.differences == []
+    assert tally.restarts == KILLS
+    assert tally.acknowledged >= 100
+    assert sum(tally.faults.values()) > 0
+    assert tally.reported > 0

@@ -48,8 +48,8 @@ class PostgresTarget:
                 return False
             if state[0] != fingerprint:
                 raise TargetInUse(
-                    "the target has a part of another database, or of an earlier state of this one, "
-                    "which was written to since; begin again with an empty database"
+                    "the target has a part of another database, or of an earlier state of this "
+                    "one, which was written to since; begin again with an empty database"
                 )
             if state[1] is not None:
                 raise TargetInUse("everything was moved already; the target is in use by now")
