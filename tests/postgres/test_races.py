@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from decimal import Decimal
 from random import Random
 
+import pytest
+
 from tallystick.domain.corrections import Correction
 from tallystick.domain.events import EventStatus, UsageEvent
 from tallystick.domain.instants import HOUR_US
@@ -15,6 +17,7 @@ from tests.fixtures.postgres import fresh_database
 from tests.fixtures.seeds import chosen_seed
 from tests.postgres.stores import METERS, NOW, Store, opened
 
+pytestmark = pytest.mark.timeout(180)
 SERVERS = 3
 ROUNDS = 12
 IDS = 400

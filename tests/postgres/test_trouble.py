@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from tests.fixtures.postgres import PostgresServer
 
 
+pytestmark = pytest.mark.timeout(180)  # servers start and recover
+
+
 @pytest.fixture
 def store(postgres_url: str) -> Iterator[Store]:
     """A server on a new database."""
