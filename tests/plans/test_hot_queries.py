@@ -22,6 +22,7 @@ HOT = [
     ("rollups", "cells_of", "cell USING PRIMARY KEY"),
     ("rollups", "hour_events", "event USING INTEGER PRIMARY KEY"),
     ("usage", "hour_cells", "cell USING PRIMARY KEY"),
+    ("usage", "hours_total", "cell USING PRIMARY KEY"),
     ("usage", "latest_cell_before", "cell USING PRIMARY KEY"),
     ("usage", "hour_end", "usage_rollups USING PRIMARY KEY"),
     ("counted_events", "hour_ends", "cell USING PRIMARY KEY"),

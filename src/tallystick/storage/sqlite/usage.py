@@ -15,6 +15,7 @@ from tallystick.domain.instants import DAY_US, HOUR_US
 from tallystick.domain.levels import is_history_in
 from tallystick.domain.meters import Fold, Selection
 from tallystick.domain.periods import Period, cut_at_hours, hour_of
+from tallystick.domain.quantity import PICO
 from tallystick.ports.archive import HourKey
 from tallystick.ports.event_store import UsageAndHistory, UsageCell
 from tallystick.storage.details import detail_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tallystick.domain.meters import Meter
     from tallystick.storage.sqlite.database import SqliteDatabase
 
+_HALF_BITS = 32
 _SQL = statements("usage")
 _HISTORY_SQL = statements("history")
 
@@ -55,13 +57,13 @@ class SqliteUsageReader:
     def usage(self, meter: Meter, customer: str, period: Period) -> RollupState:
         """Return the state of all stored events of the meter and customer in the period."""
         with self._database.read() as connection:
-            return measured(_Reading(connection, meter.selection, customer), meter, period)
+            return measured(_TotalReading(connection, meter.selection, customer), meter, period)
 
     def usage_and_history(self, meter: Meter, customer: str, period: Period) -> UsageAndHistory:
         """Return the same beside the state of history alone, both from one snapshot."""
         with self._database.read() as connection:
             return UsageAndHistory(
-                measured(_Reading(connection, meter.selection, customer), meter, period),
+                measured(_TotalReading(connection, meter.selection, customer), meter, period),
                 measured(_HistoryReading(connection, meter.selection, customer), meter, period),
             )
 
@@ -189,6 +191,29 @@ class _Reading:
     def _id_of(self, selection: Selection) -> int:
         row = self._connection.execute(_SQL["selection_id"], (selection.definition,)).fetchone()
         return int(row[0]) if row else 0
+
+
+class _TotalReading(_Reading):
+    """Reads what a period comes to: the database adds up hours where nothing but sums is kept."""
+
+    def _stored(self, hours: Period) -> list[tuple[int, str, RollupState]]:
+        """Return the whole hours as if they were one, if they can be added up."""
+        if self._selection.fold is not Fold.SUM:
+            return super()._stored(hours)
+        count, high, low, pico = self._connection.execute(
+            _SQL["hours_total"],
+            {
+                "from_at": hours.start_at,
+                "to_at": hours.end_at,
+                "selection_id": self._selection_id,
+                "customer": self._customer,
+            },
+        ).fetchone()
+        if not count:
+            return []
+        carry, pico = divmod(pico, PICO)
+        whole = (high << _HALF_BITS) + low + carry
+        return [(hours.start_at, "", RollupState(count, whole, pico))]
 
 
 class _HistoryReading(_Reading):
