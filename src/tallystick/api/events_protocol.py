@@ -1,8 +1,8 @@
 """HTTP with a way of its own for ``POST /v1/events``: no task and no messages between server and
 application for each request, and one write for each answer.
 
-It costs half of what the same costs over ASGI. Everything else is uvicorn's: parsing, connections,
-their time-outs, all other paths, and requests that are sent before the last one is answered.
+Everything else is uvicorn's: parsing, connections, their time-outs, all other paths, and requests
+that are sent before the last one is answered.
 """
 
 from __future__ import annotations

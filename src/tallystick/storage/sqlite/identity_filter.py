@@ -61,7 +61,7 @@ class IdentityFilter:
             self.add(packed[at : at + _END_BYTES] for at in range(0, len(packed), _END_BYTES))
 
     def write(self, connection: sqlite3.Connection) -> None:
-        """Write all of it into the database, in one transaction: some 50 ms."""
+        """Write all of it into the database, in one transaction: 25 ms of processor time."""
         for part, at in enumerate(range(0, FILTER_BYTES, PART_BYTES)):
             bits = self._bits[at : at + PART_BYTES]
             connection.execute(_SQL["keep_filter_part"], (part, bits))
