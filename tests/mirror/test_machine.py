@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hypothesis.strategies as st
+import pytest
 import stripe
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import (
@@ -35,6 +36,7 @@ from tallystick.domain.item_history import state_at
 from tallystick.ports.inbox import InboxState
 from tallystick.ports.mirror import ObjectKind
 from tallystick.wiring import Tallystick
+from tests.fixtures.postgres import fresh_database
 from tests.fixtures.seeds import chosen_seed
 from tests.fixtures.served import served
 from tests.mirror.account import Account
@@ -60,6 +62,7 @@ class Histories(RuleBasedStateMachine):
     """One account, one product, and everything that may happen between them."""
 
     url: str
+    kind: str
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +75,7 @@ class Histories(RuleBasedStateMachine):
         self.product = self.stack.enter_context(
             Tallystick(
                 Settings(
-                    database_url=f"sqlite:///{folder / 'mirror.db'}",
+                    database_url=self.new_database(folder),
                     stripe_api_key=self.account.key,
                     stripe_api_base=self.url,
                     stripe_rate=100_000,
@@ -86,6 +89,11 @@ class Histories(RuleBasedStateMachine):
             f"/v1/webhook_endpoints/{endpoint['id']}",
             url=f"{server.url}/webhooks/stripe",
         )
+
+    def new_database(self, folder: Path) -> str:
+        if self.kind == "sqlite":
+            return f"sqlite:///{folder / 'mirror.db'}"
+        return self.stack.enter_context(fresh_database())
 
     @initialize(chance=st.integers(0, 1_000), is_synced=st.booleans())
     def begin(self, chance: int, is_synced: bool) -> None:
@@ -258,12 +266,13 @@ class Histories(RuleBasedStateMachine):
                     assert shown == expected, (item_id, at, moments)
 
 
+@pytest.mark.parametrize(("kind", "share"), [("sqlite", 1), ("postgres", 3)])
 def test_the_mirror_equals_the_account_after_any_history(
-    sandbox: LocalServer,
+    sandbox: LocalServer, kind: str, share: int
 ) -> None:
     chosen = chosen_seed()
-    examples = int(os.environ.get("MIRROR_EXAMPLES", EXAMPLES))
-    machine = type("Histories", (Histories,), {"url": sandbox.url})
+    examples = -(-int(os.environ.get("MIRROR_EXAMPLES", EXAMPLES)) // share)
+    machine = type("Histories", (Histories,), {"url": sandbox.url, "kind": kind})
     sys.stdout.write(f"MIRROR_EXAMPLES={examples}\n")
     run_state_machine_as_test(
         seed(chosen)(machine),

@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ from tallystick.ports.outbox import Decision, StuckFilter
 from tallystick.wiring import Tallystick
 from tests.fixtures.billed_customers import METER, METERS, PRICES, BilledCustomers
 from tests.fixtures.clocked_sandbox import ClockedSandbox
+from tests.fixtures.postgres import fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,6 +144,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.clock = self.sandbox.clock
         self.clock.at = START
         self.folder = Path(tempfile.mkdtemp())
+        self.databases = ExitStack()
         self.crashes = CrashPoints()
         self.product: Tallystick | None = None
         self.used: list[str] = []
@@ -158,7 +161,7 @@ class ExactlyOnce(RuleBasedStateMachine):
     )
     def begin(self, way: str, how: str, level: str, thresholds: bool) -> None:
         self.settings = Settings(
-            database_url=f"sqlite:///{self.folder / 'tallystick.db'}",
+            database_url=self.new_database(),
             stripe_api_key=self.sandbox.new_key(),
             stripe_api_base=self.sandbox.url,
             stripe_rate=1_000_000,
@@ -168,6 +171,9 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.customers = BilledCustomers(
             self.running, self.settings, self.clock, how, level=level, thresholds=thresholds
         )
+
+    def new_database(self) -> str:
+        return f"sqlite:///{self.folder / 'tallystick.db'}"
 
     def open(self) -> None:
         self.product = Tallystick(self.settings, self.clock)
@@ -435,18 +441,35 @@ class ExactlyOnce(RuleBasedStateMachine):
             self.check()
         finally:
             self.running.close()
+            self.databases.close()
             shutil.rmtree(self.folder)
 
 
-@pytest.mark.timeout(600)
-class TestExactlyOnce(ExactlyOnce.TestCase):  # type: ignore[valid-type,misc]  # made at run time
-    settings = settings(
-        max_examples=EXAMPLES,
+class ExactlyOnceOnPostgres(ExactlyOnce):
+    """The same on PostgreSQL."""
+
+    def new_database(self) -> str:
+        return self.databases.enter_context(fresh_database())
+
+
+def settings_for(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
         stateful_step_count=STEPS,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         print_blob=True,
     )
+
+
+@pytest.mark.timeout(600)
+class TestExactlyOnce(ExactlyOnce.TestCase):  # type: ignore[valid-type,misc]  # made at run time
+    settings = settings_for(EXAMPLES)
+
+
+@pytest.mark.timeout(600)
+class TestExactlyOnceOnPostgres(ExactlyOnceOnPostgres.TestCase):  # type: ignore[valid-type,misc]
+    settings = settings_for(-(-EXAMPLES // 4))
 
 
 Steps = list[tuple[str, dict[str, Any]]]
