@@ -176,17 +176,17 @@ def test_over_http_reports_are_listed_driven_again_and_settled(
     rest = api.get("/v1/dead-letters", params={"after": str(ids[1])}).json()
     assert [each["customer"] for each in rest["dead_letters"]] == ["c"]
 
-    body: dict[str, Any] = {"actor": "ada", "reason": "link mended", "ids": [ids[0]]}
+    body: dict[str, Any] = {"reason": "link mended", "ids": [ids[0]]}
     answer = api.post("/v1/dead-letters/retry", json=body).json()
     assert answer == {"reports": [{"report_id": ids[0], "remedy": "replaced"}], "left": 2}
-    chosen = {"actor": "ada", "reason": "gone", "all": True, "limit": 1, "as": "waived"}
+    chosen = {"reason": "gone", "all": True, "limit": 1, "as": "waived"}
     answer = api.post("/v1/dead-letters/settle", json=chosen).json()
     assert answer == {"reports": [{"report_id": ids[1], "remedy": "waived"}], "left": 1}
 
     shown = api.get(f"/v1/dead-letters/{ids[1]}").json()
     assert shown["state"] == "waived"
     (decision,) = shown["decisions"]
-    assert (decision["actor"], decision["reason"]) == ("ada", "gone")
+    assert (decision["actor"], decision["reason"]) == ("test", "gone")
     outbox = api.get("/v1/outbox").json()
     assert outbox["states"] == {"dead": 1, "pending": 1, "replaced": 1, "waived": 1}
     assert outbox["pending"] == 1
@@ -199,9 +199,10 @@ def test_over_http_reports_are_listed_driven_again_and_settled(
         ("GET", f"/v1/dead-letters/{10**30}", None, 404),
         ("GET", "/v1/dead-letters?state=lost", None, 400),
         ("GET", "/v1/dead-letters?limit=0", None, 400),
-        ("POST", "/v1/dead-letters/retry", {"actor": "a", "reason": "b"}, 400),
-        ("POST", "/v1/dead-letters/retry", {"actor": "a", "reason": "", "all": True}, 400),
-        ("POST", "/v1/dead-letters/settle", {"actor": "a", "reason": "b", "all": True}, 400),
+        ("POST", "/v1/dead-letters/retry", {"reason": "b"}, 400),
+        ("POST", "/v1/dead-letters/retry", {"reason": "", "all": True}, 400),
+        ("POST", "/v1/dead-letters/settle", {"reason": "b", "all": True}, 400),
+        ("POST", "/v1/dead-letters/settle", {"actor": "a", "reason": "b", "ids": [1]}, 400),
     ],
 )
 def test_over_http_what_cannot_be_is_refused(

@@ -13,7 +13,7 @@ from tallystick.api.authentication import Authorize, needs
 from tallystick.api.bodies import read_body
 from tallystick.api.problems import Problem
 from tallystick.billing.dead_letters import BULK_MAX, Remedied
-from tallystick.domain.api_keys import Scope
+from tallystick.domain.api_keys import ApiKey, Scope
 from tallystick.domain.reports import STUCK, ReportState
 from tallystick.oversight.dead_letter_view import letter_view
 from tallystick.oversight.outbox_view import depth_view
@@ -51,9 +51,8 @@ class Product(Protocol):
 
 
 class Chosen(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Which reports a command means: named by their ids, or all that the filters choose."""
+    """Which reports are meant: by their ids, or all that the filters choose; the key decides."""
 
-    actor: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
     ids: Annotated[
         list[Annotated[int, msgspec.Meta(ge=1, le=ID_MAX)]], msgspec.Meta(max_length=BULK_MAX)
@@ -145,24 +144,24 @@ class DeadLetterEndpoints:
 
     async def post_retry(self, request: Request) -> Response:
         """Drive reports again."""
-        self._authorize(request, Scope.OPERATE)
+        key = self._authorize(request, Scope.OPERATE)
         asked = _read(await read_body(request), RetryRequest)
 
         def retry() -> list[Remedied]:
             return self._product.dead_letters.retry(
-                self._ids(asked), self._decision(asked), surely_missing=asked.surely_missing
+                self._ids(asked), self._decision(asked, key), surely_missing=asked.surely_missing
             )
 
         return await self._answered(retry, asked)
 
     async def post_settle(self, request: Request) -> Response:
         """End reports."""
-        self._authorize(request, Scope.OPERATE)
+        key = self._authorize(request, Scope.OPERATE)
         asked = _read(await read_body(request), SettleRequest)
 
         def settle() -> list[Remedied]:
             return self._product.dead_letters.settle(
-                self._ids(asked), ReportState(asked.state_to), self._decision(asked)
+                self._ids(asked), ReportState(asked.state_to), self._decision(asked, key)
             )
 
         return await self._answered(settle, asked)
@@ -179,8 +178,8 @@ class DeadLetterEndpoints:
             return asked.ids
         return [one.id for one in self._product.stuck_reports.find(asked.filter, 0, asked.limit)]
 
-    def _decision(self, asked: Chosen) -> Decision:
-        return Decision(asked.actor, asked.reason, self._product.clock.now())
+    def _decision(self, asked: Chosen, key: ApiKey) -> Decision:
+        return Decision(key.name, asked.reason, self._product.clock.now())
 
 
 def dead_letter_paths(
