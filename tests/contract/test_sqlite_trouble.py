@@ -23,6 +23,7 @@ from tallystick.domain.events import EventStatus, UsageEvent
 from tallystick.oversight.invariants import check_store
 from tallystick.ports.errors import StoreUnavailable
 from tallystick.storage.sqlite import database
+from tallystick.storage.sqlite.database import SqliteDatabase
 from tallystick.wiring import Tallystick
 from tests.fixtures.keys import key_for
 from tests.fixtures.paths import CATALOG_FILE
@@ -298,3 +299,23 @@ def test_a_file_that_takes_no_more_acknowledges_nothing_until_it_does(
     own_server.stop()
     with Tallystick(own_server.settings) as product:
         assert_sound(product, 60)
+
+
+def test_the_log_begins_anew_while_commits_follow_each_other(
+    product: Tallystick, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(database, "CHECKPOINT_PAGES", 20)
+    path = settings.sqlite_path()
+    log = path.with_name(path.name + "-wal")
+    store = SqliteDatabase(path, mock.Mock())
+    written = 0
+    while written < 4 * log.stat().st_size + 4_000_000 and written < 500_000_000:
+        store.write(
+            lambda connection: connection.execute(
+                "INSERT OR REPLACE INTO identity_filter VALUES (0, zeroblob(400000))"
+            )
+        ).result()
+        written += 400_000
+    assert written < 500_000_000
+    store.close()
