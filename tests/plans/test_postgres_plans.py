@@ -57,6 +57,7 @@ HOT: list[tuple[str, str, Any, list[str]]] = [
     ("rollups", "hour_events", {**CUSTOMER, **HOUR}, [BY_CUSTOMER, BY_EVENT]),
     ("counted_events", "counted", {**CUSTOMER, **HOUR}, [BY_CUSTOMER, BY_EVENT]),
     ("usage", "hour_cells", {**CELL, **HOUR}, [r"\w* Scan (using|on) usage_rollups_pkey"]),
+    ("usage", "hours_total", {**CELL, **HOUR}, [r"\w* Scan (using|on) usage_rollups_pkey"]),
     ("usage", "latest_cell_before", {**CELL, "to_at": NOW}, ["Backward using usage_rollups_pkey"]),
     ("usage", "lies_beyond", {**CUSTOMER, **HOUR, "day_at": TODAY}, [ANY_BY_CUSTOMER]),
     ("usage", "next_customer", ("c3",), [BY_KEY]),

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from tallystick.domain.aggregation import EMPTY, Latest, Level, RollupState, fold_points
 from tallystick.domain.instants import DAY_US, HOUR_US
 from tallystick.domain.levels import is_history_in
+from tallystick.domain.meters import Fold
 from tallystick.domain.periods import Period, cut_at_hours, hour_of
+from tallystick.domain.quantity import PICO
 from tallystick.ports.event_store import UsageAndHistory, UsageCell
 from tallystick.storage.postgres.archived_events import archived_event
 from tallystick.storage.postgres.rollups import cell_state, hour_points
@@ -35,14 +37,16 @@ class PostgresUsageReader:
         """Return the state of all stored events of the meter and customer in the period."""
         with self._database.read() as connection:
             return measured(
-                _Reading(connection, meter.selection, customer, self._selection_ids), meter, period
+                _TotalReading(connection, meter.selection, customer, self._selection_ids),
+                meter,
+                period,
             )
 
     def usage_and_history(self, meter: Meter, customer: str, period: Period) -> UsageAndHistory:
         """Return the same beside the state of history alone, both from one snapshot."""
         ids = self._selection_ids
         with self._database.read() as connection:
-            usage = _Reading(connection, meter.selection, customer, ids)
+            usage = _TotalReading(connection, meter.selection, customer, ids)
             history = _HistoryReading(connection, meter.selection, customer, ids)
             return UsageAndHistory(measured(usage, meter, period), measured(history, meter, period))
 
@@ -157,7 +161,25 @@ class _Reading:
         return [(*key, fold_points(points, fold)) for key, points in by_hour.items()]
 
 
-class _HistoryReading(_Reading):
+class _TotalReading(_Reading):
+    """Reads what a period comes to: the database adds up hours where nothing but sums is kept."""
+
+    def _stored(self, hours: Period) -> list[tuple[int, str, RollupState]]:
+        """Return the whole hours as if they were one, if they can be added up."""
+        if self._selection.fold is not Fold.SUM:
+            return super()._stored(hours)
+        row = self._connection.execute(
+            _SQL["hours_total"],
+            {**self._rows_of, "from_at": hours.start_at, "to_at": hours.end_at},
+        ).fetchone()
+        count, whole, pico = map(int, row or (0, 0, 0))
+        if not count:
+            return []
+        carry, pico = divmod(pico, PICO)
+        return [(hours.start_at, "", RollupState(count, whole + carry, pico))]
+
+
+class _HistoryReading(_TotalReading):
     """Reads the history of one selection and customer alone."""
 
     _is_history = True

@@ -6,6 +6,13 @@ SELECT hour_at, dimension, event_count, sum_whole, sum_pico, detail FROM usage_r
 WHERE customer = %(customer)s AND selection_id = %(selection_id)s AND is_history = %(is_history)s
     AND hour_at >= %(from_at)s AND hour_at < %(to_at)s;
 
+-- name: hours_total
+-- The same added up, in numbers that cannot overflow.
+SELECT COALESCE(SUM(event_count), 0), COALESCE(SUM(sum_whole), 0), COALESCE(SUM(sum_pico), 0)
+FROM usage_rollups
+WHERE customer = %(customer)s AND selection_id = %(selection_id)s AND is_history = %(is_history)s
+    AND hour_at >= %(from_at)s AND hour_at < %(to_at)s;
+
 -- name: latest_cell_before
 SELECT event_count, sum_whole, sum_pico, detail FROM usage_rollups
 WHERE customer = %(customer)s AND selection_id = %(selection_id)s AND is_history = %(is_history)s
