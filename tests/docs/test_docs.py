@@ -44,7 +44,9 @@ def test_commands_that_are_shown_exist(page: Path) -> None:
     root = typer.main.get_command(app)
     known = getattr(root, "commands", {})
     text = page.read_text("utf-8")
-    shown = re.findall(r"(?:^    |`)tallystick ([a-z]+(?:-[a-z]+)*)(?: ([a-z]+))?", text, re.MULTILINE)
+    shown = re.findall(
+        r"(?:^    |`)tallystick ([a-z]+(?:-[a-z]+)*)(?: ([a-z]+))?", text, re.MULTILINE
+    )
     for name, inner in shown:
         assert name in known, f"tallystick {name}"
         group = getattr(known[name], "commands", None)
