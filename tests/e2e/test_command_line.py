@@ -160,6 +160,7 @@ def test_the_whole_line_by_hand(
         "usage_equals_recount": 5,
         "reports_unchanged": 2,
         "reports_equal_usage": 2,
+        "report_totals": 2,
         "stripe_equals_delivered": 2,
     }
 
