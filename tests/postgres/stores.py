@@ -15,7 +15,7 @@ from tallystick.domain.meters import Aggregation, Meter, MeterSet
 from tallystick.domain.periods import Period
 from tallystick.oversight.invariants import check_store
 from tallystick.ports.errors import StoreUnavailable
-from tallystick.storage.postgres.database import PostgresDatabase
+from tallystick.storage.postgres.database import WRITERS, PostgresDatabase
 from tallystick.storage.postgres.events import PostgresEventStore
 from tallystick.storage.postgres.partitions import make_partitions
 from tallystick.storage.postgres.rollups import open_selections
@@ -51,6 +51,13 @@ class Store:
     events: PostgresEventStore
     usage: PostgresUsageReader
     snapshots: PostgresSnapshotReader
+
+    def settle(self) -> None:
+        """Wait until every writer is done with what waited: looking after partitions, for one."""
+        together = threading.Barrier(WRITERS)
+        waiting = [self.database.submit(lambda _: together.wait(20)) for _ in range(WRITERS)]
+        for each in waiting:
+            each.result()
 
     def total(self, customer: str = "acme") -> Decimal:
         """Return the sum of a customer's values."""

@@ -43,10 +43,10 @@ def append_at(store: Store, received_at: int, **at: int) -> None:
 
 def wait_for_partition(store: Store, now: int, day_at: int, *, there: bool = True) -> None:
     """Look after the partitions until a day's is there, or gone; another look may be under way."""
+    name = partition_of(day_at)
     for _ in range(1_000):
         make_partitions(store.database, now).result()
         with store.database.read() as connection:
-            name = partition_of(day_at)
             row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (name,)).fetchone()
         if row == (there,):
             return
