@@ -198,7 +198,7 @@ def test_a_server_that_is_away_is_said_to_be(own_server: PostgresServer) -> None
 
 
 def test_somebody_elses_lock_costs_an_error_and_not_for_ever(postgres_url: str) -> None:
-    impatient = {**database_module.SESSION, "lock_timeout": "100ms"}
+    impatient = {**database_module.SESSION, "lock_timeout": "1s"}
     with (
         mock.patch.object(database_module, "SESSION", impatient),
         opened(postgres_url) as store,
@@ -214,7 +214,7 @@ def test_somebody_elses_lock_costs_an_error_and_not_for_ever(postgres_url: str) 
 
 
 def test_a_process_that_freezes_in_a_transaction_lets_the_others_go_on(postgres_url: str) -> None:
-    strict = {**database_module.SESSION, "idle_in_transaction_session_timeout": "100ms"}
+    strict = {**database_module.SESSION, "idle_in_transaction_session_timeout": "2s"}
     with mock.patch.object(database_module, "SESSION", strict), opened(postgres_url) as frozen:
         frozen.events.append([event("a")], NOW).result()
         others_are_done = threading.Event()
