@@ -38,7 +38,7 @@ def test_one_cent_too_much_on_one_invoice_fails_the_demo(
 
     monkeypatch.setattr(InvoiceReader, "invoices", one_cent_more)
     with pytest.raises(typer.Exit) as left:
-        demo.demo(keep=False, example=tmp_path, client=False)
+        demo.demo(keep=False, example=tmp_path, client=False, database_url=None)
     assert left.value.exit_code == 1
     printed = capsys.readouterr().out
     assert printed.endswith("1 of 2 invoices differ\n")
