@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tallystick.domain.item_history import END_OF_TIME, PriceTerms
+from tallystick.domain.item_history import END_OF_TIME
 from tallystick.ports.mirror import Kept, ObjectKind
+from tallystick.storage.mirror_reading import MirrorReading
 from tallystick.storage.mirror_rows import (
     is_older,
     item_rows,
     kept,
-    known_items,
-    object_of,
     object_row,
     past_row,
 )
@@ -19,21 +18,19 @@ from tallystick.storage.sqlite.statements import statements
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from tallystick.domain.item_history import KnownItem
-    from tallystick.ports.mirror import ItemPast, MirroredObject, ObjectReading
+    from tallystick.ports.mirror import ItemPast, ObjectReading
     from tallystick.storage.sqlite.database import SqliteDatabase
 
 _SQL = statements("mirror")
-OBJECTS_BATCH = 500
-"""Objects read at once: a reader's snapshot is not held while they are worked on."""
 
 
-class SqliteMirror:
+class SqliteMirror(MirrorReading):
     """``Mirror`` on one SQLite file."""
 
     def __init__(self, database: SqliteDatabase) -> None:
+        super().__init__(database, _SQL)
         self._database = database
 
     def keep(self, readings: Sequence[ObjectReading], run: int = 0) -> list[Kept]:
@@ -41,39 +38,6 @@ class SqliteMirror:
         return self._database.write(
             lambda connection: [_keep(connection, reading, run) for reading in readings]
         ).result()
-
-    def find(self, stripe_id: str) -> MirroredObject | None:
-        """Return an object."""
-        with self._database.read() as connection:
-            row = connection.execute(_SQL["find_object"], (stripe_id,)).fetchone()
-        return object_of(row) if row else None
-
-    def objects(
-        self, kind: ObjectKind, *, only_open: bool = False, unseen_in: int | None = None
-    ) -> Iterator[MirroredObject]:
-        """Return the objects of a kind that are not gone, in the order of their ids."""
-        after = ""
-        while True:
-            parameters = {
-                "kind": kind,
-                "after": after,
-                "only_open": only_open,
-                "unseen_in": unseen_in,
-                "limit": OBJECTS_BATCH,
-            }
-            with self._database.read() as connection:
-                rows = connection.execute(_SQL["objects"], parameters).fetchall()
-            yield from (object_of(row) for row in rows)
-            if len(rows) < OBJECTS_BATCH:
-                return
-            after = rows[-1][1]
-
-    def related(self, kind: ObjectKind, *, customer: str = "", clock: str = "") -> list[str]:
-        """Return the ids of a customer's objects of a kind, or of those on a test clock."""
-        statement = _SQL["ids_of_customer"] if customer else _SQL["ids_on_clock"]
-        with self._database.read() as connection:
-            rows = connection.execute(statement, (customer or clock, kind))
-            return [stripe_id for (stripe_id,) in rows]
 
     def remember(self, event_id: str, past: Sequence[ItemPast]) -> None:
         """Keep what an event tells of items' pasts; an event that is known changes nothing."""
@@ -86,24 +50,6 @@ class SqliteMirror:
                 connection.execute(_SQL["keep_past"], past_row(event_id, item_id, fact))
 
         self._database.write(remember).result()
-
-    def items(self, stripe_customer_id: str) -> list[KnownItem]:
-        """Return the items that the customer has or had."""
-        key = (stripe_customer_id,)
-        with self._database.read() as connection:
-            rows = connection.execute(_SQL["items_of_customer"], key).fetchall()
-            pasts = connection.execute(_SQL["pasts_of_customer"], key).fetchall()
-            billed = connection.execute(_SQL["billed_of_customer"], key).fetchall()
-        return known_items(stripe_customer_id, rows, pasts, billed)
-
-    def prices(self) -> dict[str, PriceTerms]:
-        """Return the terms of every price that is known."""
-        with self._database.read() as connection:
-            rows = connection.execute(_SQL["prices"])
-            return {
-                price_id: PriceTerms(price_id, meter_id, bool(is_metered))
-                for price_id, meter_id, is_metered in rows
-            }
 
 
 def _keep(connection: sqlite3.Connection, reading: ObjectReading, run: int) -> Kept:
