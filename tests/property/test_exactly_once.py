@@ -284,7 +284,7 @@ class ExactlyOnce(RuleBasedStateMachine):
 
     @rule(point=st.sampled_from(CRASH_POINTS))
     def arm(self, point: str) -> None:
-        self.crashes.install(self.running)
+        self.calmly(lambda: self.crashes.install(self.running))  # it asks Stripe whose key it has
         self.crashes.armed = point
 
     @rule()
@@ -496,6 +496,13 @@ BROKEN_ONCE: dict[str, Steps] = {
         ("deliver", {"used": [("ada", 3), ("bob", 44)]}),
         ("outage", {"days": 1, "kind": "cut_before", "rounds": 1, "used": [("bob", 40)]}),
         ("cancel", {"customer": "ada", "at_period_end": False}),
+    ],
+    "Stripe fails as a restarted process asks whose key it has": [
+        ("begin", {"way": "meter_events", "how": "sum", "level": "sum", "thresholds": False}),
+        ("fail", {"kind": "server_error", "path": "*", "skip": 0, "times": 1}),
+        ("restart", {}),
+        ("arm", {"point": "before_record"}),
+        ("deliver", {"used": [("ada", 7)]}),
     ],
     "an event that died waits for nothing once it is driven again": [
         ("begin", {"way": "meter_events", "how": "sum", "level": "sum", "thresholds": False}),
