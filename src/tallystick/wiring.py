@@ -26,6 +26,7 @@ from tallystick.pipeline.corrections import Corrections
 from tallystick.pipeline.deliver import Deliverer
 from tallystick.pipeline.ingest import Ingest
 from tallystick.pipeline.lateness import LatenessTally
+from tallystick.pipeline.placing import Placer
 from tallystick.pipeline.planning import Planner
 from tallystick.pipeline.rejections import Rejections
 from tallystick.pipeline.report import Reporter
@@ -66,7 +67,13 @@ if TYPE_CHECKING:
     from tallystick.ports.inbox import Inbox, InboxReader, MeterErrors
     from tallystick.ports.lateness import LatenessBook
     from tallystick.ports.mirror import Mirror, SyncLedger
-    from tallystick.ports.outbox import Confirmations, Outbox, ReportBook, StuckReports
+    from tallystick.ports.outbox import (
+        Confirmations,
+        Outbox,
+        PeriodBook,
+        ReportBook,
+        StuckReports,
+    )
     from tallystick.ports.stripe import UsageSink
     from tallystick.ports.turns import Turns
     from tallystick.ports.verification import SnapshotReader
@@ -105,6 +112,7 @@ class Tallystick:
         self.record_prices: RecordPrices = stores.record_prices
         self.customers: CustomerDirectory = stores.customers
         self.book: ReportBook = stores.book
+        self.period_book: PeriodBook = stores.period_book
         self.outbox: Outbox = stores.outbox
         self.confirmations: Confirmations = stores.confirmations
         self.stuck_reports: StuckReports = stores.stuck_reports
@@ -195,6 +203,7 @@ class Tallystick:
             router,
             self.billing_periods,
             Planner(self.book, self.counted_events),
+            Placer(self.book, self.period_book, self.clock),
             self.clock,
         )
 

@@ -72,6 +72,26 @@ STUCK = (ReportState.DEAD, ReportState.UNRESOLVED, ReportState.PARKED)
 """States that only a person, or a policy, ends."""
 
 
+class StrayReason(StrEnum):
+    """Why a report was replaced because of its timestamp: its period was another one than we knew.
+
+    Stripe counts a meter event in the period that holds its timestamp, whatever it was made for.
+    """
+
+    NOT_TAKEN = "stray"
+    """No period was what we knew then; Stripe never had the report."""
+    TAKEN = "stray_taken"
+    """Stripe has it, outside of every period: it is billed nowhere."""
+    UNKNOWN = "stray_unknown"
+    """The same, if it has it."""
+    MOVED = "moved"
+    """Stripe has it, or may, inside another period: a report there stands for it."""
+
+
+BILLED_NOWHERE = (StrayReason.TAKEN, StrayReason.UNKNOWN)
+"""Reasons of reports that a period may yet turn out to cover."""
+
+
 class ReportWay(StrEnum):
     """How Stripe is told; a subscription item says which ways it can be."""
 
@@ -305,6 +325,27 @@ def cut_short(period: Period, starts: Iterable[int]) -> Period:
     """
     later = [start_at for start_at in starts if start_at > period.start_at]
     return replace(period, end_at=min([period.end_at, *later]))
+
+
+def starts_of(reports: Iterable[UsageReport]) -> set[int]:
+    """Return when the periods of reports begin; one whose reports were all replaced never was."""
+    return {one.period.start_at for one in reports if one.state is not ReportState.REPLACED}
+
+
+def shown_in(reports: Iterable[UsageReport], period: Period) -> list[UsageReport]:
+    """Return which of a meter's reports Stripe's total of a period is made of, in their order.
+
+    Totals are cut at whole minutes: one after the end, or after the beginning, of a period that was
+    another one when the report was made is told apart by its minute only.
+    """
+    start_at = -(-period.start_at // MINUTE_US) * MINUTE_US // SECOND_US
+    end_at = -(-period.end_at // MINUTE_US) * MINUTE_US // SECOND_US
+    return [
+        one
+        for one in reports
+        if start_at <= one.timestamp < end_at
+        and (one.state is ReportState.DELIVERED or one.reason == StrayReason.TAKEN)
+    ]
 
 
 def grace_us(way: ReportWay) -> int:

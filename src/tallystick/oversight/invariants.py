@@ -16,6 +16,8 @@ from tallystick.domain.reports import (
     cut_short,
     event_identifier,
     report_identifier,
+    shown_in,
+    starts_of,
 )
 from tallystick.domain.usage_records import figure_of, records_of
 from tallystick.oversight.recount import MeasuredPeriods, Recount
@@ -181,7 +183,7 @@ def _check_reported(
     grouped = reports_by_period(reports)
     measured = MeasuredPeriods()
     for (customer, meter_key, period), rows in grouped.items():
-        covered_upto = max(report.window.end_at for report in rows)
+        covered_upto = min(period.end_at, max(report.window.end_at for report in rows))
         measured.cover(meters.by_key[meter_key], customer, period, covered_upto)
     for stored in snapshot.events():
         measured.add(stored)
@@ -216,6 +218,7 @@ def check_stripe(
         StripeUnreachable
     """
     findings = []
+    reports = list(reports)
     grouped = reports_by_period(reports)
     for (customer, meter_key, period), rows in grouped.items():
         delivered = _delivered(rows)
@@ -231,6 +234,9 @@ def check_stripe(
         except StripeRefused as error:
             findings.append(f"{customer}, {meter_key}, {period}: Stripe does not show it: {error}")
             continue
+        if theirs != delivered and item_id is None:
+            lane = (r for r in reports if (r.customer, r.meter_key) == (customer, meter_key))
+            delivered = _figure(shown_in(lane, period))
         if theirs != delivered:
             findings.append(
                 f"{customer}, {meter_key}, {period}: Stripe has {plain(theirs)}, "
@@ -245,21 +251,27 @@ def check_stripe(
 def reports_by_period(reports: Iterable[UsageReport]) -> ReportsByPeriod:
     """Return the reports grouped by customer, meter and billing period, as it was known last.
 
-    A period that is cut short, by a cancellation or another price, keeps its beginning.
+    A period that is cut short, by a cancellation or another price, keeps its beginning. One whose
+    reports were all replaced is left out: it covers nothing.
     """
     by_start: dict[tuple[str, str], dict[int, list[UsageReport]]] = {}
     for report in reports:
         periods = by_start.setdefault((report.customer, report.meter_key), {})
         periods.setdefault(report.period.start_at, []).append(report)
-    return {
-        (*key, cut_short(rows[-1].period, periods)): rows
-        for key, periods in by_start.items()
-        for rows in periods.values()
-    }
+    found: ReportsByPeriod = {}
+    for key, periods in by_start.items():
+        starts = starts_of(one for rows in periods.values() for one in rows)
+        for start_at, rows in periods.items():
+            if start_at in starts:
+                found[(*key, cut_short(rows[-1].period, starts))] = rows
+    return found
 
 
 def _delivered(rows: Iterable[UsageReport]) -> Decimal:
-    delivered = [report for report in rows if report.state is ReportState.DELIVERED]
+    return _figure([report for report in rows if report.state is ReportState.DELIVERED])
+
+
+def _figure(delivered: list[UsageReport]) -> Decimal:
     how = next((report.record_aggregation for report in delivered), None)
     if how is not None:
         return figure_of(how, records_of(delivered))

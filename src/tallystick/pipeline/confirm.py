@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tallystick.domain.instants import HOUR_US
 from tallystick.domain.quantity import ZERO, add_all, subtract
-from tallystick.domain.reports import ReportState, ReportWay
+from tallystick.domain.reports import ReportState, ReportWay, shown_in
 from tallystick.domain.resolution import tell_missing
 from tallystick.domain.usage_records import figure_of, records_of
 from tallystick.pipeline.resolve import last_known_period
@@ -98,10 +98,7 @@ class Confirmer:
         delivered = [one for one in siblings if one.state is ReportState.DELIVERED]
         waiting = [one for one in delivered if one.verified_at is None]
         unsure = any(one.state in _UNSURE and one.maybe_taken for one in siblings)
-        ours = self._ours(delivered)
-        theirs = self._theirs(found, found.period)
-        if ours != theirs:  # the period may have been cut short since, and another one have begun
-            theirs = self._theirs(found, last_known_period(self._book, found))
+        ours, theirs = self._compared(found, delivered)
         if ours == theirs and not unsure:
             self._confirmations.verify(waiting, now)
             return Counter({ConfirmOutcome.VERIFIED: len(waiting)})
@@ -130,8 +127,25 @@ class Confirmer:
             return Counter({ConfirmOutcome.NOT_YET: len(waiting)})
         return Counter({ConfirmOutcome.REJECTED: len(rejected)})
 
+    def _compared(
+        self, found: UsageReport, delivered: list[UsageReport]
+    ) -> tuple[Decimal, Decimal]:
+        """Return our figure of the report's period, and Stripe's.
+
+        Where they differ the period may have been cut short since, and another one have begun.
+        """
+        ours, theirs = self._ours(delivered), self._theirs(found, found.period)
+        if ours == theirs:
+            return ours, theirs
+        period = last_known_period(self._book, found)
+        theirs = self._theirs(found, period)
+        if ours != theirs and found.stripe_item_id is None:
+            lane = [r for r in self._book.reports(found.customer) if r.meter_key == found.meter_key]
+            ours = self._ours(shown_in(lane, period))
+        return ours, theirs
+
     def _ours(self, delivered: list[UsageReport]) -> Decimal:
-        how = delivered[0].record_aggregation
+        how = next((one.record_aggregation for one in delivered), None)
         if how is not None:
             return figure_of(how, records_of(delivered))
         return add_all(one.quantity for one in delivered)

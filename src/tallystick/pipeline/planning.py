@@ -331,7 +331,12 @@ def _plan_level(draft: Draft, reports: list[UsageReport]) -> Plan:
     level = _goal(draft, reports, (ReportState.PARKED, ReportState.WAIVED))
     if len(split_for_stripe(level)) > 1:
         return draft.whole(ParkReason.TOO_MANY_DIGITS)
-    told = [one.timestamp for one in reports if one.state is not ReportState.PARKED]
+    told = [
+        one.timestamp
+        for one in reports
+        if one.state is not ReportState.PARKED
+        and one.timestamp * SECOND_US in draft.route.period  # as it is by now
+    ]
     now = draft.usage.now
     timestamp = level_timestamp(
         draft.route.period, draft.window.end_at, now, max(told, default=None)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tallystick.billing.usage_routes import UsageRoute, UsageRouter
     from tallystick.domain.meters import Meter
     from tallystick.domain.reports import PlannedReport
+    from tallystick.pipeline.placing import Placer
     from tallystick.pipeline.planning import Planner
     from tallystick.ports.clock import Clock
     from tallystick.ports.directory import CatalogStore, CustomerDirectory
@@ -78,6 +79,7 @@ class Reporter:
         router: UsageRouter,
         periods: Callable[[], BillingPeriods],
         planner: Planner,
+        placer: Placer,
         clock: Clock,
     ) -> None:
         self._book = book
@@ -87,6 +89,7 @@ class Reporter:
         self._router = router
         self._periods = periods
         self._planner = planner
+        self._placer = placer
         self._clock = clock
 
     def run(self, *, at_once: bool = False) -> Counter[DueOutcome]:
@@ -129,6 +132,8 @@ class Reporter:
         periods = tuple(route.period for route in routes)
         as_of = now if at_once else batch_end(meter, periods, now)
         usage = Usage(link, meter, now, as_of)
+        if not self._placer.place(usage, routes):
+            return DueOutcome.RACED
         plans = [self._difference(usage, route) for route in routes]
         reports = [report for plan in plans for report in plan.reports]
         waiting = self._waiting(usage, periods)

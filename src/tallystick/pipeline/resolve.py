@@ -11,8 +11,10 @@ from tallystick.domain.reports import (
     ParkReason,
     ReportState,
     Step,
+    StrayReason,
     cut_short,
     park_reason,
+    starts_of,
 )
 from tallystick.domain.resolution import tell_arrived
 from tallystick.domain.usage_records import figure_of, records_of
@@ -20,8 +22,7 @@ from tallystick.ports.errors import StripeRefused, StripeUnreachable
 from tallystick.ports.outbox import Settlement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from decimal import Decimal
+    from collections.abc import Callable
 
     from tallystick.domain.reports import UsageReport
     from tallystick.domain.subscriptions import CustomerLink
@@ -112,12 +113,19 @@ class Resolver:
             report.stripe_customer_id,
             Period(start_at, start_at + MINUTE_US),
         )
-        certain = _delivered(siblings)
+        strays = self._book.strays(report.customer, report.meter_key)
+        aside = [one for one in strays if one.timestamp // 60 == report.timestamp // 60]
+        certain = add_all(
+            one.quantity
+            for one in (*siblings, *aside)
+            if one.state is ReportState.DELIVERED or one.reason == StrayReason.TAKEN
+        )
         uncertain = {
             one.id: one.quantity
             for one in siblings
             if one.state in _ON_THE_WAY and (one.maybe_taken or one.id == report.id)
         }
+        uncertain |= {one.id: one.quantity for one in aside if one.reason == StrayReason.UNKNOWN}
         arrived = tell_arrived(uncertain, subtract(theirs, certain))
         if arrived is None:
             return f"Stripe has {plain(theirs)} in that minute, {plain(certain)} is accounted for"
@@ -149,7 +157,7 @@ def last_known_period(book: ReportBook, report: UsageReport) -> Period:
     """Return a report's period as it is by now: it may have been cut short since."""
     siblings = [one for one in book.reports(report.customer) if one.meter_key == report.meter_key]
     newest = [one for one in siblings if one.period.start_at == report.period.start_at][-1]
-    return cut_short(newest.period, {one.period.start_at for one in siblings})
+    return cut_short(newest.period, starts_of(siblings))
 
 
 def given_up(reason: ParkReason) -> Settlement:
@@ -160,7 +168,3 @@ def given_up(reason: ParkReason) -> Settlement:
     if reason is ParkReason.NOT_CANCELLABLE:
         return Settlement(ReportState.REPLACED, reason)
     return Settlement(ReportState.PARKED, reason)
-
-
-def _delivered(reports: Iterable[UsageReport]) -> Decimal:
-    return add_all(one.quantity for one in reports if one.state is ReportState.DELIVERED)

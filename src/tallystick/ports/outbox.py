@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from tallystick.domain.periods import Period
-    from tallystick.domain.reports import PlannedReport, ReportState, UsageReport
+    from tallystick.domain.reports import PlannedReport, ReportState, StrayReason, UsageReport
 
 
 class Due(NamedTuple):
@@ -30,6 +30,37 @@ class Reported(NamedTuple):
 
     quantity: Decimal
     next_sequence: int
+
+
+class Stray(NamedTuple):
+    """A report, as it was read, that is to count no more where it was made for, and why."""
+
+    report: UsageReport
+    reason: StrayReason
+
+
+class StandIn(NamedTuple):
+    """A report that stands for one that Stripe has under another name, or may have.
+
+    Its state is ``delivered``, ``waived`` or ``pending``; at ``resolve_at`` the totals are asked
+    whether the one that a pending one stands for arrived. Without, it is sent.
+    """
+
+    report: PlannedReport
+    resolve_at: int | None = None
+
+
+class Rearrangement(NamedTuple):
+    """What becomes of a customer's and meter's reports once their periods are known better.
+
+    ``periods`` are known periods with the ends that they have by now.
+    """
+
+    customer: str
+    meter_key: str
+    periods: tuple[Period, ...]
+    strays: tuple[Stray, ...]
+    stand_ins: tuple[StandIn, ...]
 
 
 class Claim(NamedTuple):
@@ -117,6 +148,26 @@ class ReportBook(Protocol):
 
     def of_period(self, customer: str, meter_key: str, period: Period) -> list[UsageReport]:
         """Return the reports of one customer, meter and billing period, by sequence."""
+        ...
+
+    def strays(self, customer: str, meter_key: str) -> list[UsageReport]:
+        """Return the reports that Stripe has, or may have, and bills nowhere, oldest first."""
+        ...
+
+
+class PeriodBook(Protocol):
+    """Into which billing periods reports were sorted, and how they are sorted anew."""
+
+    def periods(self, customer: str, meter_key: str) -> list[Period]:
+        """Return every period that has reports, as the newest of them has it, oldest first."""
+        ...
+
+    def rearrange(self, changes: Rearrangement, now: int) -> bool:
+        """Sort reports anew: strays count no more, and a lease of theirs is lost.
+
+        All or nothing. False if a stray is not as it was read any more, or a sequence is taken.
+        What is still to be sent in a period whose end moved is as urgent as the new end makes it.
+        """
         ...
 
 

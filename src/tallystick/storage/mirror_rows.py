@@ -21,16 +21,20 @@ from tallystick.ports.mirror import Kept, MirroredObject, ObjectKind, PresentIte
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tallystick.ports.mirror import ObjectReading
+    from tallystick.ports.mirror import ItemPast, ObjectReading
 
 Row = tuple[Any, ...]
 
 
 class ItemRows(NamedTuple):
-    """What keeping a subscription's items writes: their former states, and how they are now."""
+    """What keeping a subscription's items writes: their former states, and how they are now.
+
+    ``cuts``: some period begins or ends where none was known to; a renewal alone does not.
+    """
 
     pasts: list[Row]
     items: list[Row]
+    cuts: bool
 
 
 def object_row(reading: ObjectReading, run: int) -> Row:
@@ -84,13 +88,15 @@ def item_rows(reading: ObjectReading, standing: Iterable[Row]) -> ItemRows:
     present = {item.stripe_item_id: item for item in reading.items}
     for item_id in before.keys() - present.keys():
         present[item_id] = PresentItem(item_id, None, None, None)
-    found = ItemRows([], [])
+    pasts, items, cuts = [], [], False
     for item_id, item in present.items():
         was, since = before.get(item_id, (None, END_OF_TIME))
         if was is not None and was != item.state:
-            found.pasts.append(_former(item_id, was, since))
+            pasts.append(_former(item_id, was, since))
         is_first = item_id not in before or was != item.state
-        found.items.append(
+        is_over = item.ended_at is not None  # it says so once: such a subscription never changes
+        cuts = cuts or is_over or (is_first and not is_renewal(was, item.state))
+        items.append(
             (
                 item_id,
                 reading.stripe_id,
@@ -101,7 +107,26 @@ def item_rows(reading: ObjectReading, standing: Iterable[Row]) -> ItemRows:
                 item.ended_at,
             )
         )
-    return found
+    return ItemRows(pasts, items, cuts)
+
+
+def is_renewal(before: ItemState | None, after: ItemState | None) -> bool:
+    """Tell whether a period followed another one, at the same price."""
+    return (
+        before is not None
+        and after is not None
+        and before.stripe_price_id == after.stripe_price_id
+        and before.period.end_at <= after.period.start_at
+    )
+
+
+def cut_customers(past: Iterable[ItemPast]) -> set[str]:
+    """Return the Stripe customers for whom a period begins or ends where none may be known to."""
+    return {
+        each.customer
+        for each in past
+        if isinstance(each.fact, ItemChange) and not is_renewal(each.fact.before, each.fact.after)
+    }
 
 
 def _former(item_id: str, was: ItemState, since: int) -> Row:

@@ -12,10 +12,15 @@ from tallystick.domain.usage_records import RecordAggregation
 
 if TYPE_CHECKING:
     from tallystick.domain.reports import PlannedReport
+    from tallystick.ports.outbox import Rearrangement, StandIn, Stray
 
 
 class SequenceTaken(Exception):
     """Undoes what was being written: another report took the sequence first."""
+
+
+class StrayChanged(Exception):
+    """Undoes what was being written: a report is not as it was read any more."""
 
 
 def report_columns(report: PlannedReport, now: int) -> dict[str, Any]:
@@ -50,6 +55,40 @@ def report_columns(report: PlannedReport, now: int) -> dict[str, Any]:
 def counted_quantity(report: PlannedReport) -> Decimal:
     """Return what a report that is about to be written adds to its period's total."""
     return ZERO if report.state is ReportState.REPLACED else report.quantity
+
+
+def end_columns(changes: Rearrangement) -> list[dict[str, Any]]:
+    """Return the periods of a rearrangement and their ends, by the columns' names."""
+    return [
+        {
+            "customer": changes.customer,
+            "meter_key": changes.meter_key,
+            "start_at": period.start_at,
+            "end_at": period.end_at,
+        }
+        for period in changes.periods
+    ]
+
+
+def stray_columns(stray: Stray, now: int) -> dict[str, Any]:
+    """Return what becomes of a stray, and how it was read."""
+    return {
+        "id": stray.report.id,
+        "state": stray.report.state,
+        "maybe_taken": stray.report.maybe_taken,
+        "was": stray.report.reason,
+        "reason": stray.reason,
+        "now": now,
+    }
+
+
+def stand_in_columns(stand_in: StandIn, now: int) -> dict[str, Any]:
+    """Return what a stand-in has that no report has that was just planned."""
+    return {
+        "identifier": stand_in.report.identifier,
+        "resolve_at": stand_in.resolve_at,
+        "now": now,
+    }
 
 
 def report_of(row: tuple[Any, ...]) -> UsageReport:

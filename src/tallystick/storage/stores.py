@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from tallystick.ports.inbox import Inbox, InboxReader, MeterErrors
     from tallystick.ports.lateness import LatenessBook
     from tallystick.ports.mirror import Mirror, SyncLedger
-    from tallystick.ports.outbox import Confirmations, Outbox, ReportBook, StuckReports
+    from tallystick.ports.outbox import (
+        Confirmations,
+        Outbox,
+        PeriodBook,
+        ReportBook,
+        StuckReports,
+    )
     from tallystick.ports.turns import Turns
     from tallystick.ports.verification import SnapshotReader
 
@@ -48,6 +54,7 @@ class Stores:
     record_prices: RecordPrices
     customers: CustomerDirectory
     book: ReportBook
+    period_book: PeriodBook
     outbox: Outbox
     confirmations: Confirmations
     stuck_reports: StuckReports

@@ -8,6 +8,7 @@ from tallystick.domain.item_history import END_OF_TIME
 from tallystick.ports.mirror import Kept, ObjectKind
 from tallystick.storage.mirror_reading import MirrorReading
 from tallystick.storage.mirror_rows import (
+    cut_customers,
     is_older,
     item_rows,
     kept,
@@ -47,7 +48,10 @@ class PostgresMirror(MirrorReading):
             connection.execute(_SQL["lock_objects"], {"lock": MIRROR_OBJECTS, "ids": ids})
             if terms:
                 connection.execute(_SQL["keep_prices"], prices)
-            return [_keep(connection, reading, run) for reading in readings]
+            cut: set[str] = set()
+            found = [_keep(connection, reading, run, cut) for reading in readings]
+            _mark_due(connection, cut)
+            return found
 
         return self._database.write(keep)
 
@@ -58,12 +62,22 @@ class PostgresMirror(MirrorReading):
 
         def remember(connection: Connection) -> None:
             connection.cursor().executemany(_SQL["know_item"], known)
-            connection.cursor().executemany(_SQL["keep_past"], pasts)
+            cursor = connection.cursor()
+            cursor.executemany(_SQL["keep_past"], pasts)
+            if cursor.rowcount > 0:
+                _mark_due(connection, cut_customers(past))
 
         self._database.write(remember)
 
 
-def _keep(connection: Connection, reading: ObjectReading, run: int) -> Kept:
+def _mark_due(connection: Connection, stripe_customer_ids: set[str]) -> None:
+    """Have the reports of customers looked at whose periods may be others by now."""
+    if stripe_customer_ids:
+        connection.execute(_SQL["mark_sorted_due"], (sorted(stripe_customer_ids),))
+
+
+def _keep(connection: Connection, reading: ObjectReading, run: int, cut: set[str]) -> Kept:
+    """Keep a reading; note in ``cut`` the customer whose periods are others by now."""
     standing = connection.execute(_SQL["standing"], (reading.stripe_id,)).fetchone()
     if is_older(reading, standing):
         connection.execute(_SQL["seen_in_run"], (run, reading.stripe_id))
@@ -74,6 +88,8 @@ def _keep(connection: Connection, reading: ObjectReading, run: int) -> Kept:
         rows = item_rows(reading, present)
         connection.cursor().executemany(_SQL["keep_past"], rows.pasts)
         connection.cursor().executemany(_SQL["keep_item"], rows.items)
+        if rows.cuts and reading.customer and kept(reading, standing) is not Kept.SAME:
+            cut.add(reading.customer)
     for item_id, (span, price_id) in reading.billed:
         connection.execute(_SQL["keep_billed"], (item_id, span.start_at, span.end_at, price_id))
     return kept(reading, standing)

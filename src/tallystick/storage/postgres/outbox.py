@@ -91,6 +91,12 @@ class PostgresReportBook:
         with self._database.read() as connection:
             return [report_of(row) for row in connection.execute(_SQL["reports_of_period"], key)]
 
+    def strays(self, customer: str, meter_key: str) -> list[UsageReport]:
+        """Return the reports that Stripe has, or may have, and bills nowhere, oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(_SQL["strays"], (customer, meter_key))
+            return [report_of(row) for row in rows]
+
 
 class PostgresOutbox:
     """``Outbox`` on one PostgreSQL database."""

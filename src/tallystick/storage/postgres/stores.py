@@ -24,6 +24,7 @@ from tallystick.storage.postgres.mirror import PostgresMirror
 from tallystick.storage.postgres.moving import refuse_unfinished
 from tallystick.storage.postgres.outbox import PostgresOutbox, PostgresReportBook
 from tallystick.storage.postgres.partitions import make_partitions
+from tallystick.storage.postgres.period_book import PostgresPeriodBook
 from tallystick.storage.postgres.stuck_reports import PostgresConfirmations, PostgresStuckReports
 from tallystick.storage.postgres.sync import PostgresSyncLedger
 from tallystick.storage.postgres.turns import PostgresTurns
@@ -71,6 +72,7 @@ def stores_on(database: PostgresDatabase, url: str, now: int) -> Stores:
         record_prices=catalog,
         customers=PostgresCustomerDirectory(database),
         book=PostgresReportBook(database),
+        period_book=PostgresPeriodBook(database),
         outbox=PostgresOutbox(database),
         confirmations=PostgresConfirmations(database),
         stuck_reports=PostgresStuckReports(database),

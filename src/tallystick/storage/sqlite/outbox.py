@@ -92,6 +92,12 @@ class SqliteReportBook:
             )
             return [report_of(row) for row in rows]
 
+    def strays(self, customer: str, meter_key: str) -> list[UsageReport]:
+        """Return the reports that Stripe has, or may have, and bills nowhere, oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(_SQL["strays"], (customer, meter_key))
+            return [report_of(row) for row in rows]
+
 
 class SqliteOutbox:
     """``Outbox`` on one SQLite file."""

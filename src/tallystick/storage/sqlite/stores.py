@@ -17,6 +17,7 @@ from tallystick.storage.sqlite.lateness import SqliteLatenessBook
 from tallystick.storage.sqlite.migrations import migrate
 from tallystick.storage.sqlite.mirror import SqliteMirror
 from tallystick.storage.sqlite.outbox import SqliteOutbox, SqliteReportBook
+from tallystick.storage.sqlite.period_book import SqlitePeriodBook
 from tallystick.storage.sqlite.stuck_reports import SqliteConfirmations, SqliteStuckReports
 from tallystick.storage.sqlite.sync import SqliteSyncLedger
 from tallystick.storage.sqlite.turns import SqliteTurns
@@ -63,6 +64,7 @@ def _stores(database: SqliteDatabase, path: Path, now: int) -> Stores:
         record_prices=catalog,
         customers=SqliteCustomerDirectory(database),
         book=SqliteReportBook(database),
+        period_book=SqlitePeriodBook(database),
         outbox=SqliteOutbox(database),
         confirmations=SqliteConfirmations(database),
         stuck_reports=SqliteStuckReports(database),

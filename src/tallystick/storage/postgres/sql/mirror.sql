@@ -96,6 +96,18 @@ ON CONFLICT (stripe_item_id, source) DO NOTHING;
 INSERT INTO item_billed (stripe_item_id, start_at, end_at, stripe_price_id) VALUES (%s, %s, %s, %s)
 ON CONFLICT DO NOTHING;
 
+-- name: mark_sorted_due
+-- What was reported of customers may lie in other periods than it was made for. In one order, so that
+-- two never wait for each other.
+INSERT INTO report_due (customer, meter_key, mark)
+SELECT customer, meter_key, nextval('due_marks') FROM (
+    SELECT DISTINCT report_totals.customer, meter_key
+    FROM customer_links JOIN report_totals USING (customer)
+    WHERE stripe_customer_id = ANY(%s::text[])
+    ORDER BY report_totals.customer, meter_key
+) AS sorted
+ON CONFLICT (customer, meter_key) DO UPDATE SET mark = excluded.mark, not_before = 0;
+
 -- name: items_of_customer
 SELECT stripe_item_id, stripe_subscription_id, stripe_price_id, period_start_at, period_end_at,
     read_since, began_at, ended_at

@@ -108,6 +108,16 @@ SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_
     settled_at, verified_at, is_increment, event_source, event_id, cancels
 FROM usage_reports WHERE customer = %s AND meter_key = %s AND period_start_at = %s ORDER BY sequence;
 
+-- name: strays
+-- What Stripe has, or may have, and bills nowhere.
+SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
+    window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,
+    first_attempt_at, way, stripe_item_id, level, record_aggregation, closes_at, step, planned_at,
+    settled_at, verified_at, is_increment, event_source, event_id, cancels
+FROM usage_reports
+WHERE customer = %s AND meter_key = %s AND reason IN ('stray_taken', 'stray_unknown')
+ORDER BY id;
+
 -- name: wake
 -- Whose lease ran out, and whose time has come, is ready again; a few at a time, oldest first.
 UPDATE usage_reports SET stage = 'ready' WHERE id IN (
@@ -143,7 +153,9 @@ UPDATE usage_reports SET
 WHERE id = %(id)s AND lease_token = %(token)s AND state = 'pending';
 
 -- name: next_in_lane
-UPDATE usage_reports SET stage = 'ready', wake_at = %(now)s
+-- One that is to be resolved later waits at the head.
+UPDATE usage_reports SET
+    stage = CASE WHEN wake_at > %(now)s THEN 'waiting' ELSE 'ready' END, wake_at = GREATEST(wake_at, %(now)s::bigint)
 WHERE stage = 'queued' AND id = (
     SELECT MIN(id) FROM usage_reports WHERE state = 'pending'
         AND stripe_customer_id = %(stripe_customer_id)s AND meter_key = %(meter_key)s

@@ -74,6 +74,17 @@ ON CONFLICT (stripe_item_id, source) DO NOTHING;
 INSERT INTO item_billed (stripe_item_id, start_at, end_at, stripe_price_id) VALUES (?, ?, ?, ?)
 ON CONFLICT DO NOTHING;
 
+-- name: next_mark
+UPDATE installation SET due_mark = due_mark + 1;
+
+-- name: mark_sorted_due
+-- What was reported of a customer may lie in other periods than it was made for.
+INSERT INTO report_due (customer, meter_key, mark)
+SELECT DISTINCT report_totals.customer, meter_key, due_mark
+FROM customer_links JOIN report_totals USING (customer) CROSS JOIN installation
+WHERE stripe_customer_id = ?
+ON CONFLICT (customer, meter_key) DO UPDATE SET mark = excluded.mark, not_before = 0;
+
 -- name: items_of_customer
 SELECT stripe_item_id, stripe_subscription_id, stripe_price_id, period_start_at, period_end_at,
     read_since, began_at, ended_at

@@ -99,6 +99,16 @@ SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_
     settled_at, verified_at, is_increment, event_source, event_id, cancels
 FROM usage_reports WHERE customer = ? AND meter_key = ? AND period_start_at = ? ORDER BY sequence;
 
+-- name: strays
+-- What Stripe has, or may have, and bills nowhere.
+SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
+    window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,
+    first_attempt_at, way, stripe_item_id, level, record_aggregation, closes_at, step, planned_at,
+    settled_at, verified_at, is_increment, event_source, event_id, cancels
+FROM usage_reports
+WHERE customer = ? AND meter_key = ? AND reason IN ('stray_taken', 'stray_unknown')
+ORDER BY id;
+
 -- name: wake
 -- Whose lease ran out, and whose time has come, is ready again; a few at a time, oldest first.
 UPDATE usage_reports SET stage = 'ready' WHERE id IN (
@@ -131,7 +141,9 @@ UPDATE usage_reports SET
 WHERE id = :id AND lease_token = :token AND state = 'pending';
 
 -- name: next_in_lane
-UPDATE usage_reports SET stage = 'ready', wake_at = :now
+-- One that is to be resolved later waits at the head.
+UPDATE usage_reports SET
+    stage = CASE WHEN wake_at > :now THEN 'waiting' ELSE 'ready' END, wake_at = MAX(wake_at, :now)
 WHERE stage = 'queued' AND id = (
     SELECT MIN(id) FROM usage_reports WHERE state = 'pending'
         AND stripe_customer_id = :stripe_customer_id AND meter_key = :meter_key

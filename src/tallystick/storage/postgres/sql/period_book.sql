@@ -1,0 +1,38 @@
+-- name: periods
+-- Each period with reports, with the end that the newest of them has.
+SELECT period_start_at, (
+    SELECT period_end_at FROM usage_reports WHERE usage_reports.customer = report_totals.customer
+        AND usage_reports.meter_key = report_totals.meter_key
+        AND usage_reports.period_start_at = report_totals.period_start_at
+    ORDER BY sequence DESC LIMIT 1
+)
+FROM report_totals WHERE customer = %s AND meter_key = %s ORDER BY period_start_at;
+
+-- name: move_end
+-- What is still to be sent is as urgent as the new end makes it.
+UPDATE usage_reports SET
+    closes_at = CASE state WHEN 'pending' THEN closes_at + %(end_at)s - period_end_at ELSE closes_at END,
+    period_end_at = %(end_at)s
+WHERE customer = %(customer)s AND meter_key = %(meter_key)s AND period_start_at = %(start_at)s
+    AND period_end_at <> %(end_at)s;
+
+-- name: set_aside
+-- Whoever holds a lease loses it. Nothing is changed where the report is not as it was read.
+UPDATE usage_reports SET
+    state = 'replaced', stage = 'settled', reason = %(reason)s, lease_token = lease_token + 1,
+    settled_at = COALESCE(settled_at, %(now)s::bigint)
+WHERE id = %(id)s AND state = %(state)s AND maybe_taken = %(maybe_taken)s
+    AND (state <> 'replaced' OR reason = %(was)s);
+
+-- name: stand_in
+-- A report that stands for another one: delivered as that was, or to be resolved as that would be.
+UPDATE usage_reports SET
+    stage = CASE
+        WHEN state = 'delivered' THEN 'unverified'
+        WHEN stage = 'ready' AND %(resolve_at)s::bigint IS NOT NULL THEN 'waiting'
+        ELSE stage
+    END,
+    step = CASE WHEN %(resolve_at)s::bigint IS NULL THEN 'send' ELSE 'resolve' END,
+    maybe_taken = %(resolve_at)s::bigint IS NOT NULL, wake_at = COALESCE(%(resolve_at)s::bigint, %(now)s::bigint),
+    settled_at = CASE state WHEN 'pending' THEN NULL ELSE %(now)s::bigint END
+WHERE identifier = %(identifier)s;

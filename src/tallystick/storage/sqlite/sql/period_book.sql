@@ -1,0 +1,38 @@
+-- name: periods
+-- Each period with reports, with the end that the newest of them has.
+SELECT period_start_at, (
+    SELECT period_end_at FROM usage_reports WHERE usage_reports.customer = report_totals.customer
+        AND usage_reports.meter_key = report_totals.meter_key
+        AND usage_reports.period_start_at = report_totals.period_start_at
+    ORDER BY sequence DESC LIMIT 1
+)
+FROM report_totals WHERE customer = ? AND meter_key = ? ORDER BY period_start_at;
+
+-- name: move_end
+-- What is still to be sent is as urgent as the new end makes it.
+UPDATE usage_reports SET
+    closes_at = CASE state WHEN 'pending' THEN closes_at + :end_at - period_end_at ELSE closes_at END,
+    period_end_at = :end_at
+WHERE customer = :customer AND meter_key = :meter_key AND period_start_at = :start_at
+    AND period_end_at <> :end_at;
+
+-- name: set_aside
+-- Whoever holds a lease loses it. Nothing is changed where the report is not as it was read.
+UPDATE usage_reports SET
+    state = 'replaced', stage = 'settled', reason = :reason, lease_token = lease_token + 1,
+    settled_at = COALESCE(settled_at, :now)
+WHERE id = :id AND state = :state AND maybe_taken = :maybe_taken
+    AND (state <> 'replaced' OR reason = :was);
+
+-- name: stand_in
+-- A report that stands for another one: delivered as that was, or to be resolved as that would be.
+UPDATE usage_reports SET
+    stage = CASE
+        WHEN state = 'delivered' THEN 'unverified'
+        WHEN stage = 'ready' AND :resolve_at IS NOT NULL THEN 'waiting'
+        ELSE stage
+    END,
+    step = CASE WHEN :resolve_at IS NULL THEN 'send' ELSE 'resolve' END,
+    maybe_taken = :resolve_at IS NOT NULL, wake_at = COALESCE(:resolve_at, :now),
+    settled_at = CASE state WHEN 'pending' THEN NULL ELSE :now END
+WHERE identifier = :identifier;
