@@ -18,6 +18,7 @@ from tallystick.ports.errors import (
     StoreUnusable,
 )
 from tallystick.storage.sqlite.archived_events import StoreConnection
+from tallystick.storage.sqlite.write_turns import WriteTurns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +82,8 @@ class SqliteDatabase:
         self._on_failed_commit: list[Callable[[], None]] = []
         try:
             self._writer = self._connected()
-        except sqlite3.Error as error:
+            self._turns = WriteTurns(path)
+        except (sqlite3.Error, OSError) as error:
             raise opening_failed(path, error) from error
         self._checkpoints = _Checkpoints(path)
         self._thread = threading.Thread(target=self._write_until_closed, name="sqlite-writer")
@@ -158,6 +160,7 @@ class SqliteDatabase:
                 self._commit(group)
             group.clear()
         self._writer.close()
+        self._turns.close()
 
     def _collect(self, group: list[_Submission]) -> bool:
         """Wait for work and take what has gathered; tell whether to go on."""
@@ -176,9 +179,10 @@ class SqliteDatabase:
     def _commit(self, group: list[_Submission]) -> None:
         outcomes: list[object] = []
         try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            outcomes.extend(self._attempt(submission.work) for submission in group)
-            self._writer.execute("COMMIT")
+            with self._turns.turn():
+                self._writer.execute("BEGIN IMMEDIATE")
+                outcomes.extend(self._attempt(submission.work) for submission in group)
+                self._writer.execute("COMMIT")
         except Exception as error:  # the writer outlives whatever happens to one commit
             self._roll_back()
             for forget in self._on_failed_commit:
@@ -285,7 +289,7 @@ def connect(path: Path, *, read_only: bool = False) -> StoreConnection:
     return connection
 
 
-def opening_failed(path: Path, error: sqlite3.Error) -> PortError:
+def opening_failed(path: Path, error: sqlite3.Error | OSError) -> PortError:
     """Return the error for a file that cannot be opened, with the reason that its user can mend."""
     why = ""
     if path.exists() and not os.access(path, os.R_OK | os.W_OK):
