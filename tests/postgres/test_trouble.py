@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import threading
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from unittest import mock
@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from tallystick.domain.events import EventStatus
-from tallystick.ports.errors import StoreOutcomeUnknown, StoreUnavailable
+from tallystick.ports.errors import StoreBusy, StoreOutcomeUnknown, StoreUnavailable
 from tallystick.storage.postgres import database as database_module
 from tallystick.storage.postgres.migrations import migrate
 from tests.fixtures.postgres import postgres_server, shared_server
@@ -190,11 +190,24 @@ def test_a_server_that_is_away_is_said_to_be(own_server: PostgresServer) -> None
         own_server.stop()
         with (
             mock.patch.object(store.database._pool, "timeout", 0.5),
-            pytest.raises(StoreUnavailable, match="nothing was stored"),
+            pytest.raises(StoreUnavailable, match=r"(?s)refused.*nothing was stored") as away,
         ):
             store.events.append([event("a")], NOW).result()
+        assert away.type is StoreUnavailable
         own_server.start()
         assert store.events.append([event("a")], NOW).result() == [EventStatus.ACCEPTED]
+
+
+def test_a_process_that_uses_all_its_connections_says_that_it_is_busy(store: Store) -> None:
+    with ExitStack() as readers:
+        for _ in range(database_module.CONNECTIONS_MAX):
+            readers.enter_context(store.database.read())
+        with (
+            mock.patch.object(store.database._pool, "timeout", 0.5),
+            pytest.raises(StoreBusy, match="nothing was stored"),
+        ):
+            store.events.append([event("a")], NOW).result()
+    assert store.events.append([event("a")], NOW).result() == [EventStatus.ACCEPTED]
 
 
 def test_somebody_elses_lock_costs_an_error_and_not_for_ever(postgres_url: str) -> None:

@@ -101,6 +101,7 @@ class PostgresDatabase:
         with connect(url) as connection:  # says what is wrong, which a pool would wait for
             _check_server(connection)
         self._archive = archive
+        self._lent: set[Connection] = set()
         self._pool = ConnectionPool(
             url,
             connection_class=Connection,
@@ -193,7 +194,7 @@ class PostgresDatabase:
                 TransactionStatus.INERROR,
             ):
                 _roll_back(connection)
-            self._pool.putconn(connection)
+            self._give_back(connection)
 
     def _begin(self, begin: str) -> Connection:
         """Begin on a connection that lives: after a restart of the server all that wait are dead.
@@ -204,16 +205,33 @@ class PostgresDatabase:
             try:
                 connection = self._pool.getconn()
             except PoolTimeout as error:
-                raise translated(error) from error
+                raise self._none_came(error) from error
+            self._lent.add(connection)
             try:
                 connection.execute(begin)
             except psycopg.OperationalError:
                 connection.close()
-                self._pool.putconn(connection)
+                self._give_back(connection)
                 continue
             connection.archive = self._archive
             return connection
         raise translated(psycopg.OperationalError("every connection was lost"))
+
+    def _give_back(self, connection: Connection) -> None:
+        self._lent.discard(connection)
+        self._pool.putconn(connection)
+
+    def _none_came(self, error: PoolTimeout) -> PortError:
+        """Return why no connection came: all are in use, or else what the server says to one more.
+
+        The pool keeps to itself why it cannot replace a lost connection.
+        """
+        if len(self._lent) < CONNECTIONS_MAX:
+            try:
+                connect(self.url).close()
+            except PortError as cause:
+                return cause
+        return translated(error)
 
     def _write_until_closed(self) -> None:
         while (submission := self._work.get()) is not None:

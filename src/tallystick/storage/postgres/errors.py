@@ -24,6 +24,7 @@ WAITED_TOO_LONG = (errors.LockNotAvailable, errors.QueryCanceled)
 _ENDED = (  # not the server's usual class for what may pass
     errors.IdleInTransactionSessionTimeout,
     errors.ReadOnlySqlTransaction,  # it is the standby now
+    errors.InternalError_,  # what it has no class for: a write beyond a quota, for one
 )
 
 _FOR_PEOPLE = (  # a person must change something before it works
