@@ -184,11 +184,15 @@ def merge(left: RollupState, right: RollupState) -> RollupState:
 
 
 def merge_all(states: Iterable[RollupState]) -> RollupState:
-    """Return the state of all the events behind the given states."""
-    merged = EMPTY
-    for state in states:
-        merged = merge(merged, state)
-    return merged
+    """Return the state of all the events behind the given states.
+
+    Neighbours first, then what they make: sets of members are copied a few times, not each time.
+    """
+    merged = list(states)
+    while len(merged) > 1:
+        pairs = zip(merged[::2], merged[1::2], strict=False)
+        merged = [merge(*pair) for pair in pairs] + merged[len(merged) & ~1 :]
+    return merge(EMPTY, merged[0]) if merged else EMPTY
 
 
 def fold_points(points: Iterable[Point], fold: Fold) -> RollupState:

@@ -165,14 +165,6 @@ def plain(number: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def text_and_parts(number: Decimal) -> tuple[str, int, int]:
-    """Return ``plain`` and ``to_parts`` of the number at once; whole numbers take a short way."""
-    text = str(number)
-    if text.isdecimal():
-        return text, int(text), 0
-    return plain(number), *to_parts(number)
-
-
 def to_parts(number: Decimal) -> tuple[int, int]:
     """Return the number as ``(whole, pico)`` with ``whole + pico / PICO`` and ``0 <= pico < PICO``.
 

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
     from tallystick.storage.sqlite.database import SqliteDatabase
 
-_LOG_COLUMNS = 10
+_LOG_COLUMNS = 9
+"""Those that differ from event to event."""
+
 _SQL = statements("events")
 
 
@@ -184,8 +186,10 @@ class _LogWriter:
     ) -> None:
         first_seq = self._identities.last_seq + 1
         try:
-            folding = self._rollups.fold(connection, events, first_seq, received_at)
-            write_rows(connection, _SQL["append_events"], folding.rows, _LOG_COLUMNS)
+            folding = self._rollups.fold(connection, events, first_seq)
+            write_rows(
+                connection, _SQL["append_events"], folding.rows, _LOG_COLUMNS, (received_at,)
+            )
             folding.write(connection)
             if is_history:
                 keep_history(connection, self._rollups.selections, events, first_seq)

@@ -6,6 +6,8 @@ from decimal import Decimal
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import astuple
+
 from tallystick.domain.aggregation import (
     NotMergeable,
     Point,
@@ -13,12 +15,11 @@ from tallystick.domain.aggregation import (
     fold_points,
     merge,
     point_of,
-    state_of,
 )
 from tallystick.domain.events import read_properties
 from tallystick.domain.instants import DAY_US, HOUR_US
 from tallystick.domain.meters import Selection
-from tallystick.domain.quantity import PICO, text_and_parts
+from tallystick.domain.quantity import PICO, plain, to_parts
 from tallystick.ports.archive import HourKey
 from tallystick.storage.details import detail_of, detail_text
 from tallystick.storage.selections import Selections, check_range, lacking, taken
@@ -38,6 +39,8 @@ CELLS_MAX = 40_000
 _SQL = statements("rollups")
 _CHAIN = _SQL["hour_events"]
 _HISTORY_CHAIN = statements("history")["hour_events"]
+
+_PLAIN_COLUMNS = 8
 
 CellKey = tuple[int, int, str, str]
 """Hour, selection, customer, dimension."""
@@ -76,27 +79,23 @@ class RollupWriter:
         connection: sqlite3.Connection,
         events: Sequence[UsageEvent],
         first_seq: int,
-        received_at: int,
     ) -> Folding:
         """Fold events, stored from ``first_seq`` on, into the cells in memory.
 
         The caller writes the events and then the cells, or forgets.
-
-        Raises:
-            UsageOverflow: a sum would leave 64 bits; the caller forgets.
         """
         if self._count > CELLS_MAX:
             self.forget()
         folding = Folding(self._hours, self._others, self.selections)
-        folding.add_all(events, first_seq, received_at)
+        folding.add_all(events, first_seq)
         folding.complete(connection)
         self._count += len(folding.new)
         return folding
 
 
 class Folding:
-    """The cells that some events change; ``rows`` are the events as the log's columns, one after
-    another.
+    """The cells that some events change; ``rows`` are the events as the log's columns without their
+    arrival, one after another.
     """
 
     def __init__(
@@ -109,90 +108,81 @@ class Folding:
         self._others = others
         self._selections = selections
         self._first_row: dict[CellKey, int] = {}
-        self._later: list[tuple[UsageEvent, int]] = []
+        self._points: dict[CellKey, list[Point]] = {}
         self._out_of_order: set[CellKey] = set()
-        self._touched: dict[CellKey, Cell] = {}
+        self._touched: dict[tuple[int, int], list[tuple[str, Cell]]] = {}
         self.new: set[CellKey] = set()
         self.rows: list[Any] = []
 
-    def add_all(self, events: Sequence[UsageEvent], first_seq: int, received_at: int) -> None:
+    def add_all(self, events: Sequence[UsageEvent], first_seq: int) -> None:
         """Add events to their hours' plain cells, as ``merge`` would, and to the rows."""
-        by_type = self._selections.by_type
         hours, rows = self._hours, self.rows
+        # most events are of the same hour as the one before
+        known_type, hour_at, hour = None, -HOUR_US, (0, 0)
+        cells: dict[str, Cell] = {}
+        touched: list[tuple[str, Cell]] = []
+        others: tuple[tuple[int, Selection], ...] = ()
         for seq, event in enumerate(events, first_seq):
-            at = event.occurred_at
-            customer = event.customer
-            plain_id, others = by_type[event.type]
-            hour = (at - at % HOUR_US, plain_id)
-            cells = hours.get(hour)
-            if cells is None:
-                cells = hours[hour] = {}
+            source, event_id, type_, customer, at, value, properties = astuple(event)
+            if not hour_at <= at < hour_at + HOUR_US or type_ != known_type:
+                known_type, hour_at = type_, at - at % HOUR_US
+                plain_id, others = self._selections.by_type[type_]
+                hour = (hour_at, plain_id)
+                cells = hours.setdefault(hour, {})
+                touched = self._touched.setdefault(hour, [])
             cell = cells.get(customer)
             if cell is None:
                 cell = cells[customer] = [0, 0, 0, None, 0, 0, 0]
                 self._first_row[*hour, customer, ""] = len(rows)
             if cell[6] != first_seq:  # not touched by these events yet
                 cell[6] = first_seq
-                self._touched[*hour, customer, ""] = cell
-            text, whole, pico = text_and_parts(event.value)
-            rows += (
-                seq,
-                cell[4],
-                event.source,
-                event.id,
-                event.type,
-                customer,
-                at,
-                received_at,
-                text,
-                event.properties,
-            )
+                touched.append((customer, cell))
+            text = str(value)
+            if text.isdecimal():
+                cell[1] += int(text)
+            else:
+                text = plain(value)
+                whole, pico = to_parts(value)
+                cell[1] += whole
+                cell[2] += pico
+            rows += (seq, cell[4], source, event_id, type_, customer, at, text, properties)
             cell[0] += 1
-            cell[1] += whole
-            cell[2] += pico
             cell[4] = seq
             if at > cell[5]:
                 cell[5] = at
             if others:
-                self._later.append((event, seq))
+                self._add_points(event, seq, hour_at)
+
+    def _add_points(self, event: UsageEvent, seq: int, hour_at: int) -> None:
+        properties = read_properties(event.properties)
+        for selection_id, selection in self._selections.by_type[event.type].others:
+            if selection.takes(properties):
+                key = (hour_at, selection_id, event.customer, selection.dimension(properties))
+                point = point_of(selection, seq, event.occurred_at, event.value, properties)
+                self._points.setdefault(key, []).append(point)
 
     def complete(self, connection: sqlite3.Connection) -> None:
         """Join the cells that were not in memory to what is stored of them."""
         if self._first_row:
             self._join_stored(connection)
-        for cell in self._touched.values():
-            if cell[2] >= PICO:
-                carry, cell[2] = divmod(cell[2], PICO)
-                cell[1] += carry
-            check_range(cell[1])
-        for event, seq in self._later:
-            self._fold_others(connection, event, seq)
+        for key, points in self._points.items():
+            cell = self._other(connection, key)
+            state = RollupState(cell[0], cell[1], cell[2], cell[3])
+            try:
+                cell[:4] = merge(state, fold_points(points, self._selections.by_id[key[1]].fold))
+            except NotMergeable:  # an earlier event of a level: folded anew from all of the hour
+                self._out_of_order.add(key)
 
     def _join_stored(self, connection: sqlite3.Connection) -> None:
         self.new.update(self._first_row)
         for key, stored in _read(connection, list(self._first_row), self._selections):
-            cell = self._touched[key]
+            cell = self._hours[key[:2]][key[2]]
             for part in range(3):
                 cell[part] += stored[part]
             cell[5] = max(cell[5], stored[5])
             # the first event here follows the last one there
             self.rows[self._first_row[key] + 1] = stored[4]
             self.new.discard(key)
-
-    def _fold_others(self, connection: sqlite3.Connection, event: UsageEvent, seq: int) -> None:
-        properties = read_properties(event.properties)
-        hour_at = event.occurred_at - event.occurred_at % HOUR_US
-        for selection_id, selection in self._selections.by_type[event.type].others:
-            if not selection.takes(properties):
-                continue
-            key = (hour_at, selection_id, event.customer, selection.dimension(properties))
-            cell = self._other(connection, key)
-            point = point_of(selection, seq, event.occurred_at, event.value, properties)
-            state = RollupState(cell[0], cell[1], cell[2], cell[3])
-            try:
-                cell[:4] = merge(state, state_of(point, selection.fold))
-            except NotMergeable:  # an earlier event of a level: folded anew from all of the hour
-                self._out_of_order.add(key)
 
     def _other(self, connection: sqlite3.Connection, key: CellKey) -> Cell:
         cell = self._others.get(key)
@@ -201,25 +191,46 @@ class Folding:
             cell = self._others[key] = found.get(key) or [0, 0, 0, None, 0, LATEST_UNKNOWN, 0]
             if not found:
                 self.new.add(key)
-        self._touched[key] = cell
         return cell
 
     def write(self, connection: sqlite3.Connection) -> None:
-        """Write the cells, and widen the spans of new ones; the events are written by now."""
-        for key in self._out_of_order:
-            self._touched[key][:4] = self._refolded(connection, key)
+        """Write the cells in the order of their table, which finds most of them side by side, and
+        widen the spans of new ones; the events are written by now.
+
+        Raises:
+            UsageOverflow: a sum would leave 64 bits; the caller forgets.
+        """
         rows: list[Any] = []
-        for key, (count, whole, pico, detail, last_seq, latest_at, _) in self._touched.items():
-            rows += (*key, count, whole, pico, detail and detail_text(detail), last_seq, latest_at)
-        write_rows(connection, _SQL["keep_cells"], rows, 10)
+        for hour, touched in sorted(self._touched.items()):
+            touched.sort()
+            for customer, cell in touched:
+                if cell[2] >= PICO:
+                    carry, cell[2] = divmod(cell[2], PICO)
+                    cell[1] += carry
+                count, whole, pico, _, last_seq, latest_at, _ = cell
+                rows += (*hour, customer, count, whole, pico, last_seq, latest_at)
+        for extreme in (min, max):
+            check_range(extreme(rows[4::_PLAIN_COLUMNS]))
+        write_rows(connection, _SQL["keep_plain_cells"], rows, _PLAIN_COLUMNS)
+        if self._points:
+            self._write_others(connection)
         if self.new:
             _widen_spans(connection, self.new)
+
+    def _write_others(self, connection: sqlite3.Connection) -> None:
+        rows: list[Any] = []
+        for key in sorted(self._points):
+            cell = self._others[key]
+            if key in self._out_of_order:
+                cell[:4] = self._refolded(connection, key)
+            rows += cell_row(key, RollupState(*cell[:4]), 0)
+        write_rows(connection, _SQL["keep_cells"], rows, 10)
 
     def _refolded(self, connection: sqlite3.Connection, key: CellKey) -> RollupState:
         hour_at, selection_id, customer, dimension = key
         selection = self._selections.by_id[selection_id]
         plain_id = self._selections.by_type[selection.event_type].plain_id
-        last_seq = self._touched[hour_at, plain_id, customer, ""][4]
+        last_seq = self._hours[hour_at, plain_id][customer][4]
         points = hour_points(connection, (hour_at, customer), last_seq, selection)
         return fold_points(points.get(dimension, ()), selection.fold)
 

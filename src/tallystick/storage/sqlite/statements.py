@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
-_ROW = re.compile(r"VALUES (\([?, ]+\))")
+_ROW = re.compile(r"VALUES (\([^()]+\))")
 _ROWS = (256, 128, 64, 32, 16, 8, 4, 2, 1)  # few sizes, so that their statements stay prepared
 
 
@@ -22,15 +22,20 @@ def statements(topic: str) -> dict[str, str]:
 
 
 def write_rows(
-    connection: sqlite3.Connection, statement: str, flat: Sequence[Any], width: int
+    connection: sqlite3.Connection,
+    statement: str,
+    flat: Sequence[Any],
+    width: int,
+    shared: tuple[Any, ...] = (),
 ) -> None:
-    """Execute a statement with one row of ``VALUES`` for many rows, given one after another.
+    """Execute a statement with one row of ``VALUES`` for many rows, given one after another, after
+    the values that all of them share: its numbered parameters.
 
     Many rows in one statement: it gives the interpreter's lock away, and has to win it back from
     other threads, once instead of once a row.
     """
     for sized, parameters in _sized(statement, flat, width):
-        connection.execute(sized, parameters)
+        connection.execute(sized, (*shared, *parameters) if shared else parameters)
 
 
 def read_rows(

@@ -2,9 +2,10 @@
 SELECT catalog_version FROM installation;
 
 -- name: append_events
+-- Those of one arrival.
 INSERT INTO usage_events (
-    seq, previous_seq, source, id, type, customer, occurred_at, received_at, value, properties
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    received_at, seq, previous_seq, source, id, type, customer, occurred_at, value, properties
+) VALUES (?1, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: events_at
 WITH wanted (seq) AS (VALUES (?))

@@ -18,6 +18,13 @@ INSERT OR REPLACE INTO usage_rollups (
     latest_at
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
+-- name: keep_plain_cells
+-- Those that remember no more than count and sum.
+INSERT OR REPLACE INTO usage_rollups (
+    hour_at, selection_id, customer, dimension, event_count, sum_whole, sum_pico, detail, last_seq,
+    latest_at
+) VALUES (?, ?, ?, '', ?, ?, ?, NULL, ?, ?);
+
 -- name: widen_spans
 INSERT INTO usage_spans (customer, selection_id, first_day_at, last_day_at) VALUES (?, ?, ?, ?)
 ON CONFLICT (customer, selection_id) DO UPDATE SET
