@@ -1,4 +1,4 @@
-"""Turns at writing to one SQLite file: in order, given back by the dead, not waited for for ever."""
+"""Turns at writing to one SQLite file: in order, given back by the dead, not waited for forever."""
 
 from __future__ import annotations
 
