@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import socket
 import threading
 import time
 from collections import Counter
@@ -27,6 +26,8 @@ from tallystick.ports.errors import PortError
 from tallystick.wiring import Tallystick
 from tests.fixtures.billed_customers import EVENT_TYPE, METERS, PRICES, BilledCustomers
 from tests.fixtures.keys import key_for
+from tests.fixtures.patience import PATIENCE_SECONDS
+from tests.fixtures.ports import free_port
 from tests.fixtures.stripe_account import environment_of
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ SENDERS = 2
 BATCH_MAX = 20
 LEASES_OVER_US = 15 * MINUTE_US
 """After a kill, reports stay leased to nobody for minutes: the end does not wait for that."""
-SETTLE_SECONDS = 120
 MORE_CUSTOMERS = 40
+ACKNOWLEDGED_MIN = 100
+"""A run goes on until so many events are taken, however slow the machine is."""
 
 FAULTS: dict[str, dict[str, Any]] = {
     "rate_limit": {"probability": "0.03"},
@@ -152,6 +154,9 @@ class Chaos:
                 self.tally.restarts += 1
                 running[name] = started(name)
             time.sleep(max(0.0, began + seconds - time.monotonic()))
+            give_up_at = time.monotonic() + PATIENCE_SECONDS
+            while self.tally.acknowledged < ACKNOWLEDGED_MIN and time.monotonic() < give_up_at:
+                time.sleep(0.1)
         finally:
             self._over.set()
             for server in running.values():
@@ -162,8 +167,8 @@ class Chaos:
     def _commands(self) -> dict[str, list[str]]:
         """Return the processes by name, each with what starts it, always on the same port."""
         if self._postgres_url is None:
-            return {"server": ["serve", "--port", str(_free_port())]}
-        apis = {f"server{n}": ["serve", "--no-workers", "--port", str(_free_port())] for n in "12"}
+            return {"server": ["serve", "--port", str(free_port())]}
+        apis = {f"server{n}": ["serve", "--no-workers", "--port", str(free_port())] for n in "12"}
         return {**apis, "worker1": ["worker"], "worker2": ["worker"]}
 
     def _send(self, url: str, key: str, name: str) -> None:
@@ -222,6 +227,7 @@ class Chaos:
             f"{self._settings.stripe_api_base}/_sandbox/faults",
             json=body,
             headers={"Authorization": f"Bearer {self._settings.stripe_api_key}"},
+            timeout=PATIENCE_SECONDS,
         )
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
@@ -237,7 +243,7 @@ class Chaos:
             time.sleep(max(1.1, (over_at - product.clock.now()) / SECOND_US))
             product.reporter.run(at_once=True)
         with Tallystick(self._settings, LaterClock()) as product:
-            give_up_at = time.monotonic() + SETTLE_SECONDS
+            give_up_at = time.monotonic() + PATIENCE_SECONDS
             while product.outbox.depth().pending and time.monotonic() < give_up_at:
                 product.deliverer.run()
                 time.sleep(0.2)
@@ -279,9 +285,3 @@ class Chaos:
             theirs = add_all(self._customers.at_stripe(product, customer, p) for p in periods)
             if theirs != measured:
                 yield f"{customer}: Stripe has {theirs}, measured {measured}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -14,6 +14,7 @@ import secrets
 import tempfile
 import threading
 import time
+from itertools import count
 from pathlib import Path
 from random import Random
 
@@ -56,8 +57,12 @@ class Chaos:
             self._key = key_for(product, "chaos")
 
     def run(self, kills: int) -> list[str]:
-        """Kill so many times; return everything that is not as it must be."""
-        for number in range(kills):
+        """Kill so many times, and until something was acknowledged; return everything that is not
+        as it must be.
+        """
+        for number in count():
+            if number >= kills and self.acknowledged:
+                break
             self._one_life(number)
         missing = self._missing()
         return missing + self._findings()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.crash.chaos import Chaos
 from tests.fixtures.seeds import chosen_seed
 
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
 KILLS = 3
 
 
-@pytest.mark.timeout(180)
 def test_nothing_acknowledged_is_lost_or_doubled_when_the_server_is_killed(tmp_path: Path) -> None:
     seed = chosen_seed()
     chaos = Chaos(tmp_path, seed)

@@ -16,7 +16,7 @@ from tallystick.cli.works import READY
 from tallystick.client.connection import ServerConnection
 from tests.fixtures.commands import answer_of, tallystick
 from tests.fixtures.paths import CATALOG_FILE, EXAMPLE, LOG_FILE
-from tests.fixtures.postgres import free_port
+from tests.fixtures.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,6 @@ def test_a_server_that_does_not_answer_is_said_so(tmp_path: Path) -> None:
     assert "hunter2" not in failed.stderr
 
 
-@pytest.mark.timeout(120)
 def test_servers_without_workers_and_a_worker_share_a_database(
     postgres_url: str, stripe_settings: Settings, tmp_path: Path
 ) -> None:
@@ -84,7 +83,6 @@ def test_servers_without_workers_and_a_worker_share_a_database(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_a_short_demo_prints_the_same_on_both_databases(postgres_url: str, tmp_path: Path) -> None:
     example = tmp_path / "example"
     shutil.copytree(EXAMPLE, example)

@@ -10,7 +10,8 @@ import pytest
 from tallystick.ports.errors import PortError, StoreUnavailable, StoreUnusable
 from tallystick.storage.postgres.database import PostgresDatabase, connect
 from tallystick.storage.postgres.migrations import migrate, migrations
-from tests.fixtures.postgres import free_port, no_archive, shared_server
+from tests.fixtures.ports import free_port
+from tests.fixtures.postgres import no_archive, shared_server
 
 
 def test_servers_that_start_at_once_make_the_schema_once() -> None:
@@ -27,7 +28,7 @@ def test_servers_that_start_at_once_make_the_schema_once() -> None:
     assert reached == [newest] * 4
     applied = server.execute("SELECT number FROM schema_migrations ORDER BY 1", "started_at_once")
     assert applied == [(migration.number,) for migration in migrations()]
-    server.execute("DROP DATABASE started_at_once")
+    server.execute("DROP DATABASE started_at_once WITH (FORCE)")
 
 
 def test_an_altered_or_newer_schema_is_refused(postgres_url: str) -> None:

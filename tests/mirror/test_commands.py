@@ -17,15 +17,14 @@ from tallystick.ports.mirror import ObjectKind
 from tallystick.wiring import Tallystick
 from tests.fixtures.commands import answer_of, tallystick
 from tests.fixtures.paths import CATALOG_FILE
+from tests.fixtures.patience import PATIENCE_SECONDS
+from tests.fixtures.ports import free_port
 from tests.fixtures.stripe_account import environment_of
 from tests.mirror.account import Account
-from tests.mirror.test_inbox import free_port
 from tests.mirror.test_sync import DAY_S, JANUARY
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SETTLED_SECONDS_MAX = 30
 
 
 @pytest.fixture
@@ -182,7 +181,7 @@ def test_a_server_that_is_killed_while_it_works_loses_nothing(
 
 def wait_until_known(settings: Settings, account: Account) -> None:
     """Wait until every subscription is mirrored as the account has it."""
-    give_up_at = time.monotonic() + SETTLED_SECONDS_MAX
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
     theirs = account.every("subscription")
     while True:
         with Tallystick(settings) as product:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,8 @@ from tallystick.ports.mirror import ObjectKind
 from tallystick.wiring import Tallystick
 from tests.fixtures.clock import FakeClock
 from tests.fixtures.commands import answer_of, tallystick
+from tests.fixtures.patience import PATIENCE_SECONDS
+from tests.fixtures.ports import free_port
 from tests.fixtures.stripe_account import environment_of
 from tests.mirror.account import Account
 from tests.mirror.test_sync import DAY_S, JANUARY
@@ -132,7 +133,7 @@ def test_a_meter_error_is_kept_whole(account: Account, settings: Settings) -> No
             identifier="report-1",
             payload={"stripe_customer_id": customer, "value": "3"},
         )
-        give_up_at = time.monotonic() + 20
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
         errors: list[dict[str, Any]] = []
         while not errors and time.monotonic() < give_up_at:
             errors = answer_of("inbox", "errors", environment=environment)["meter_errors"]
@@ -140,12 +141,6 @@ def test_a_meter_error_is_kept_whole(account: Account, settings: Settings) -> No
     (kind,) = error["body"]["data"]["reason"]["error_types"]
     assert kind["code"] == "meter_event_customer_not_found"
     assert error["meter"] == error["body"]["related_object"]["id"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_stripe_out_of_reach_is_waited_for_and_a_refusal_ends_dead(
