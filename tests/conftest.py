@@ -12,7 +12,9 @@ from tallystick.config import Settings
 from tallystick.domain.instants import parse_instant
 from tallystick.wiring import Tallystick
 from tests.fixtures.clock import FakeClock
+from tests.fixtures.draws import make_repeatable
 from tests.fixtures.paths import CATALOG_FILE
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.fixtures.postgres import postgres_url
 from tests.fixtures.served import served
 from tests.fixtures.stripe_account import sandbox, stripe_settings
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["postgres_url", "sandbox", "stripe_settings"]  # fixtures that live in files of their own
+
+make_repeatable()
 
 
 @pytest.fixture
@@ -52,6 +56,8 @@ def api(product: Tallystick) -> Iterator[httpx2.Client]:
     """An HTTP client, with a valid key, of a server on the product."""
     with (
         served(product) as server,
-        httpx2.Client(base_url=server.url, headers=server.headers) as client,
+        httpx2.Client(
+            base_url=server.url, headers=server.headers, timeout=PATIENCE_SECONDS
+        ) as client,
     ):
         yield client
