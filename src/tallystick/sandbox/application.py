@@ -81,10 +81,10 @@ class Sandbox:
             account = self._gateway.account_of(request)
         except StripeError as error:
             return _finished(error_answer(error, request, request_id), request, request_id)
-        self._is_changed = True
         faults = (self._control.everywhere, self._control.faults_of(account.key))
         rules = _struck(faults, request)
         answer = await self._faulty(account, request, request_id, rules)
+        self._is_changed = True  # not before: what is saved while a request waits lacks its effect
         outcome = {
             "status": answer.status if answer else None,
             "faults": [rule.kind.value for rule in rules],
