@@ -12,6 +12,7 @@ from tallystick.domain.api_keys import ALL_SCOPES, Scope
 from tallystick.domain.instants import DAY_US, SECOND_US, format_instant
 from tallystick.ports.errors import StoreBusy
 from tests.fixtures.keys import key_for
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.fixtures.served import Served, served
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def server(product: Tallystick) -> Iterator[Served]:
 def sent(server: Served, method: str, path: str, key: str | None) -> httpx2.Response:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     where = server.url + path.replace("{customer}", "acme").replace("{id}", "1")
-    return httpx2.request(method, where, headers=headers)
+    return httpx2.request(method, where, headers=headers, timeout=PATIENCE_SECONDS)
 
 
 def test_every_operation_names_one_scope_but_those_that_are_open() -> None:
@@ -127,7 +128,9 @@ def test_a_key_of_one_source_sends_and_corrects_no_other(
         {**EVENT, "id": "4", "source": "eu"},
     ]
     for path in ("/v1/events", "/v1/events/history"):
-        answer = httpx2.post(server.url + path, json=events, headers=bound).json()
+        answer = httpx2.post(
+            server.url + path, json=events, headers=bound, timeout=PATIENCE_SECONDS
+        ).json()
         found = [(each["id"], each["code"]) for each in answer["results"]]
         assert found == [
             ("1", None),
@@ -136,12 +139,16 @@ def test_a_key_of_one_source_sends_and_corrects_no_other(
             ("4", None),
         ]
     assert product.events.count() == 2
-    httpx2.post(f"{server.url}/v1/events", json=events, headers=server.headers)
+    httpx2.post(
+        f"{server.url}/v1/events", json=events, headers=server.headers, timeout=PATIENCE_SECONDS
+    )
     voids = [
         {"id": each["id"], "source": each.get("source", "default"), "reason": "x"}
         for each in events
     ]
-    answer = httpx2.post(f"{server.url}/v1/events/void", json=voids, headers=bound).json()
+    answer = httpx2.post(
+        f"{server.url}/v1/events/void", json=voids, headers=bound, timeout=PATIENCE_SECONDS
+    ).json()
     assert [(each["id"], each["status"], each["code"]) for each in answer["results"]] == [
         ("1", "corrected", None),
         ("2", "invalid", "source_forbidden"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import threading
-import time
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx2
@@ -23,6 +22,7 @@ from tallystick.ports.directory import Account
 from tallystick.ports.inbox import InboxState
 from tallystick.wiring import Tallystick
 from tests.fixtures.clock import FakeClock
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.fixtures.served import served
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def test_without_a_secret_nothing_is_taken(settings: Settings, clock: FakeClock)
     with (
         Tallystick(bare, clock) as product,
         served(product) as server,
-        httpx2.Client(base_url=server.url) as client,
+        httpx2.Client(base_url=server.url, timeout=PATIENCE_SECONDS) as client,
     ):
         answer = Stripe(client, clock).post(event())
         assert_refused(product, answer, 403, "webhooks_not_configured")
@@ -204,7 +204,7 @@ class StuckSource:
 
     def read(self, kind: ObjectKind, stripe_id: str) -> bytes | None:
         self.is_asked.set()
-        assert self.may_answer.wait(30)
+        assert self.may_answer.wait(PATIENCE_SECONDS)
         return None
 
 
@@ -223,14 +223,10 @@ def test_a_slow_worker_delays_no_answer(product: Tallystick, stripe: Stripe) -> 
     thread = threading.Thread(target=worker.run)
     thread.start()
     stuck = cast("StuckSource", source)
-    assert stuck.is_asked.wait(10)
-    slowest = 0.0
+    assert stuck.is_asked.wait(PATIENCE_SECONDS)
     for number in range(50):
-        started = time.perf_counter()
         assert stripe.post(event(f"evt_{number}")).status_code == 200
-        slowest = max(slowest, time.perf_counter() - started)
-    assert thread.is_alive()
+    assert thread.is_alive()  # it stood still all the time, and would have for as long as it takes
     stuck.may_answer.set()
     thread.join()
-    assert slowest < 5  # the worker stood still all the time
     assert product.inbox.counts() == {InboxState.SETTLED: 51}

@@ -16,6 +16,7 @@ from tallystick.domain.catalog import CatalogPrice
 from tests.catalog.shop import BASE, Shop, write
 from tests.catalog.test_drift import environment_of
 from tests.fixtures.clock import FakeClock
+from tests.fixtures.patience import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from tallystick.config import Settings
@@ -60,7 +61,7 @@ def run(shop: Shop, file: Path, point: str) -> subprocess.CompletedProcess[str]:
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import tallystick
 from tests.client.test_recorder import Installation
 from tests.fixtures.paths import ROOT
+from tests.fixtures.patience import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,7 @@ def test_the_examples_run(stripe_settings: Settings, tmp_path: Path) -> None:
         exec(first + second.replace("prompt): ...", "prompt): return prompt"), names)
         client: tallystick.Client = names["client"]
         assert names["complete"]("acme", "hello") == "hello"
-        assert client.close(20)
+        assert client.close(PATIENCE_SECONDS)
     metrics = client.metrics
     # the catalog has no meter for tokens: the server refuses those, and they are kept
     assert (metrics.recorded, metrics.accepted, metrics.rejected) == (2, 1, 1)

@@ -21,6 +21,7 @@ from tallystick.wiring import Tallystick
 from tests.client import recording_life
 from tests.client.test_recorder import Installation
 from tests.fixtures.commands import answer_of
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.fixtures.small_disk import SmallDisk, small_disk
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 SCRIPT = Path(recording_life.__file__)
 DISK_KILOBYTES = 768
-WAIT_SECONDS = 60
 EVENTS_A_LIFE_MAX = 1_000_000
 
 
@@ -60,7 +60,7 @@ class Life:
 
     def wait_for(self, word: str) -> str:
         """Wait until it said a word for the first time; return what stands behind it."""
-        give_up_at = time.monotonic() + WAIT_SECONDS
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
         while not (found := self.lines(word)):
             assert time.monotonic() < give_up_at, f"{word!r} was never said"
             assert self.process.poll() is None, f"ended before it said {word!r}"
@@ -98,7 +98,6 @@ def stored_numbers(installation: Installation) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_an_hour_without_a_server_two_kills_and_a_full_disk_lose_and_double_nothing(
     stripe_settings: Settings, tmp_path: Path
 ) -> None:
@@ -135,7 +134,7 @@ def test_an_hour_without_a_server_two_kills_and_a_full_disk_lose_and_double_noth
                 third.wait_for("flushed")
                 took = set().union(*(life.numbers("took") for life in lives))
                 wait_until_stored(installation, took)
-                third.process.communicate(timeout=WAIT_SECONDS)
+                third.process.communicate(timeout=PATIENCE_SECONDS)
         finally:
             for life in lives:
                 life.end()
@@ -149,7 +148,7 @@ def test_an_hour_without_a_server_two_kills_and_a_full_disk_lose_and_double_noth
 
 
 def wait_until_stored(installation: Installation, numbers: set[int]) -> None:
-    give_up_at = time.monotonic() + WAIT_SECONDS
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
     while not numbers <= set(stored_numbers(installation)):
         assert time.monotonic() < give_up_at
         time.sleep(0.2)

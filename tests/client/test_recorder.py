@@ -31,6 +31,7 @@ from tallystick.config import Settings
 from tallystick.wiring import Tallystick
 from tests.fixtures.keys import key_for
 from tests.fixtures.paths import CATALOG_FILE
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.fixtures.stripe_account import environment_of
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def installation(stripe_settings: Settings, tmp_path: Path) -> Installation:
 def test_recorded_events_arrive_with_all_that_was_said(installation: Installation) -> None:
     with installation.serve() as server, installation.client(server.url) as client:
         at = datetime(2015, 5, 18, 10, 30, tzinfo=UTC)
+        began = time.time_ns() // 1000
         first = client.record("http_request", customer="acme")
         second = client.record(
             "http_request",
@@ -83,7 +85,8 @@ def test_recorded_events_arrive_with_all_that_was_said(installation: Installatio
             id="mine",
             time=at,
         )
-        assert client.flush(10)
+        ended = time.time_ns() // 1000
+        assert client.flush(PATIENCE_SECONDS)
         metrics = client.metrics
     assert second == "mine"
     assert uuid.UUID(first).version == 7
@@ -94,7 +97,7 @@ def test_recorded_events_arrive_with_all_that_was_said(installation: Installatio
     ) as p:
         one, other = (stored.event for stored in p.events.scan(0, 10))
     assert (one.id, one.customer, one.value, one.source) == (first, "acme", Decimal(1), "default")
-    assert abs(one.occurred_at - time.time_ns() // 1000) < 60_000_000
+    assert began <= one.occurred_at <= ended
     assert (other.customer, other.value) == ('a "quoted" customer', Decimal(1000))
     assert other.occurred_at == int(at.timestamp()) * 1_000_000
     assert json.loads(other.properties) == {"path": "/ä", "status": 200}
@@ -106,14 +109,17 @@ def test_an_outage_of_the_server_loses_and_doubles_nothing(installation: Install
         url = server.url
         client = installation.client(url)
         ids = [client.record("http_request", customer="acme") for _ in range(300)]
-        assert client.flush(10)
+        assert client.flush(PATIENCE_SECONDS)
         server.kill()
     ids += [client.record("http_request", customer="acme") for _ in range(300)]
     assert not client.flush(0.2)
-    assert client.metrics.failed_requests > 0
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while not client.metrics.failed_requests:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
     assert client.metrics.last_error is not None
     with installation.serve(int(url.rpartition(":")[2])):
-        assert client.close(30)
+        assert client.close(PATIENCE_SECONDS)
     assert sorted(installation.stored()) == sorted(ids)
 
 
@@ -140,7 +146,7 @@ def test_a_killed_process_leaves_its_events_to_the_next(installation: Installati
         ids += died.stdout.split()
     assert len(set(ids)) == 400
     with installation.serve() as server, installation.client(server.url):
-        give_up_at = time.monotonic() + 20
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
         while len(installation.stored()) < 400 and time.monotonic() < give_up_at:
             time.sleep(0.1)
     assert sorted(installation.stored()) == sorted(ids)
@@ -180,7 +186,7 @@ def test_a_full_disk_refuses_the_event_and_keeps_what_was_taken(
     assert refused > 0
     assert len(ids) == 41 - refused
     with installation.serve() as server, installation.client(server.url):
-        give_up_at = time.monotonic() + 20
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
         while len(installation.stored()) < len(ids) and time.monotonic() < give_up_at:
             time.sleep(0.1)
     assert sorted(installation.stored()) == sorted(ids)
@@ -192,8 +198,8 @@ def test_what_was_sent_leaves_the_disk(
     """Without that, a disk that was full once would stay full for good."""
     with installation.serve() as server, installation.client(server.url) as client:
         client.record("http_request", customer="acme")
-        assert client.flush(20)
-        give_up_at = time.monotonic() + 20
+        assert client.flush(PATIENCE_SECONDS)
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
         while list(installation.spool.iterdir()) and time.monotonic() < give_up_at:
             time.sleep(0.05)
         assert list(installation.spool.iterdir()) == []
@@ -229,7 +235,7 @@ def test_a_forked_child_records_by_itself(installation: Installation) -> None:
             client.record("http_request", customer="acme", id="parent-before")
             child = os.fork()
             client.record("http_request", customer="acme", id="child" if child == 0 else "parent")
-            client.close(20)
+            client.close(120)
             if child:
                 os.waitpid(child, 0)
         """
@@ -246,7 +252,7 @@ def test_an_event_that_the_server_refuses_is_kept_with_its_reason(
     with installation.serve() as server, installation.client(server.url) as client:
         client.record("no_such_type", customer="acme", id="wrong")
         client.record("http_request", customer="acme", id="right")
-        assert client.flush(10)
+        assert client.flush(PATIENCE_SECONDS)
         assert client.metrics.rejected == 1
     (line,) = (installation.spool / "rejected.jsonl").read_text().splitlines()
     kept = json.loads(line)
@@ -267,7 +273,7 @@ def test_many_threads_record_at_once(installation: Installation) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert client.flush(20)
+        assert client.flush(PATIENCE_SECONDS)
     assert len(set(installation.stored())) == 2_000
 
 
@@ -275,7 +281,7 @@ def test_it_is_used_from_a_coroutine(installation: Installation) -> None:
     async def use(url: str) -> int:
         async with installation.client(url) as client:
             client.record("http_request", customer="acme")
-            assert await client.flush_async(10)
+            assert await client.flush_async(PATIENCE_SECONDS)
             return client.metrics.accepted
 
     with installation.serve() as server:

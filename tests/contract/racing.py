@@ -6,11 +6,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from tests.fixtures.patience import PATIENCE_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
-RACE_SECONDS_MAX = 50
 
 
 def race(pieces: Sequence[Callable[[], T]]) -> list[T]:
@@ -18,9 +19,9 @@ def race(pieces: Sequence[Callable[[], T]]) -> list[T]:
     together = threading.Barrier(len(pieces))
 
     def run(piece: Callable[[], T]) -> T:
-        together.wait(RACE_SECONDS_MAX)
+        together.wait(PATIENCE_SECONDS)
         return piece()
 
     with ThreadPoolExecutor(len(pieces)) as pool:
         begun = [pool.submit(run, piece) for piece in pieces]
-        return [future.result(RACE_SECONDS_MAX) for future in begun]
+        return [future.result(PATIENCE_SECONDS) for future in begun]

@@ -54,7 +54,6 @@ class ArchiveMachine(UsageMachine):
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-@pytest.mark.timeout(300)
 def test_archived_events_count_and_are_known_as_others_are(name: str) -> None:
     machine = type("Machine", (ArchiveMachine,), {"make_backend": BACKENDS[name]})
     run_state_machine_as_test(

@@ -27,6 +27,7 @@ from tallystick.storage.sqlite.database import SqliteDatabase
 from tallystick.wiring import Tallystick
 from tests.fixtures.keys import key_for
 from tests.fixtures.paths import CATALOG_FILE
+from tests.fixtures.patience import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +119,6 @@ os.execv(sys.executable, [sys.executable, "-m", "tallystick.cli.main", *sys.argv
 """Runs a command whom permissions bind: root gives up for good to read, write and own regardless of
 them (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER; 24 is PR_CAPBSET_DROP)."""
 
-SECONDS_MAX = 60
 FILE_BYTES_MAX = 8_192
 """What a process may write of a file before each write fails: less than any commit needs."""
 
@@ -157,7 +157,7 @@ class OwnServer:
                 stderr=subprocess.STDOUT,
                 cwd="/",
             )
-        give_up_at = time.monotonic() + SECONDS_MAX
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < give_up_at:
             if self._process.poll() is not None:
                 return self._process.returncode
@@ -195,7 +195,7 @@ class OwnServer:
             f"{self.url}/v1/events",
             json=events,
             headers={"Authorization": f"Bearer {self.key}"},
-            timeout=SECONDS_MAX,
+            timeout=PATIENCE_SECONDS,
         )
 
     def stop(self) -> None:
@@ -221,7 +221,6 @@ def own_server() -> Iterator[OwnServer]:
         shutil.rmtree(outside)
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("file", "folder", "named"),
     [
@@ -244,7 +243,6 @@ def test_a_server_whose_user_cannot_write_the_file_says_so_and_ends(
     assert own_server.send(0, 3).json()["accepted"] == 3
 
 
-@pytest.mark.timeout(240)
 def test_a_server_that_finds_its_database_locked_ends_and_starts_again(
     own_server: OwnServer,
 ) -> None:
@@ -259,7 +257,6 @@ def test_a_server_that_finds_its_database_locked_ends_and_starts_again(
     assert own_server.send(0, 3).json()["accepted"] == 3
 
 
-@pytest.mark.timeout(240)
 def test_permissions_that_go_while_a_server_runs_lose_nothing(own_server: OwnServer) -> None:
     """It holds its files open: what it acknowledges is durable, and it goes on without help."""
     assert own_server.start() is None
@@ -280,7 +277,6 @@ def test_permissions_that_go_while_a_server_runs_lose_nothing(own_server: OwnSer
         assert_sound(product, 50)
 
 
-@pytest.mark.timeout(240)
 def test_a_file_that_takes_no_more_acknowledges_nothing_until_it_does(
     own_server: OwnServer,
 ) -> None:

@@ -208,7 +208,6 @@ class UsageMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-@pytest.mark.timeout(300)
 def test_live_usage_equals_a_recount_whatever_happens(name: str) -> None:
     machine = type("Machine", (UsageMachine,), {"kind": name})
     run_state_machine_as_test(

@@ -11,8 +11,6 @@ from contextlib import closing
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from tallystick.domain.corrections import Correction
 from tallystick.domain.events import EventStatus, UsageEvent
 from tallystick.domain.instants import DAY_US, HOUR_US
@@ -95,7 +93,6 @@ def deaths(folder: Path, what: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-@pytest.mark.timeout(300)
 def test_a_restore_killed_at_any_step_loses_and_doubles_nothing(tmp_path: Path) -> None:
     prepare(tmp_path / "start")
     rows = rows_of(tmp_path / "start")
@@ -114,7 +111,6 @@ def test_a_restore_killed_at_any_step_loses_and_doubles_nothing(tmp_path: Path) 
         assert rows == rows_of(folder), step
 
 
-@pytest.mark.timeout(300)
 def test_a_run_killed_at_any_step_loses_and_doubles_nothing(tmp_path: Path) -> None:
     prepare(tmp_path / "start")
     with Tallystick(settings_of(tmp_path / "start"), FakeClock(NOW)) as product:

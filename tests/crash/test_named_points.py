@@ -22,6 +22,7 @@ from tallystick.oversight.invariants import check_store
 from tallystick.wiring import Tallystick
 from tests.crash.die_at import COMMIT_POINTS, IMPORT_POINTS, SERVER_POINTS
 from tests.fixtures.keys import key_for
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.fixtures.served import served
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ NUMBER = 5
 SELDOM = ("before a checkpoint", "after a checkpoint")
 """Points that a server passes once a second: there the second time is the last."""
 BATCHES_MAX = 10_000
-SECONDS_MAX = 60
 
 
 def an_event(number: int) -> UsageEvent:
@@ -87,7 +87,7 @@ def start(point: str, *command: str, environment: dict[str, str], log: Path) -> 
 
 
 def url_of(log: Path) -> str:
-    give_up_at = time.monotonic() + SECONDS_MAX
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < give_up_at:
         for line in log.read_text("utf-8").splitlines():
             if line.startswith("listening on "):
@@ -100,7 +100,9 @@ class Client:
     """Sends events, history and corrections, and remembers what was sent and acknowledged."""
 
     def __init__(self, url: str, key: str) -> None:
-        self._http = httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {key}"})
+        self._http = httpx2.Client(
+            base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=PATIENCE_SECONDS
+        )
         self.sent: dict[str, bool] = {}
         self.acknowledged: set[str] = set()
         self.void: set[str] = set()
@@ -136,7 +138,6 @@ class Client:
         self.void_perhaps = set()
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("point", [*SERVER_POINTS, *COMMIT_POINTS])
 def test_a_server_killed_at_a_point_keeps_what_it_acknowledged(
     environment: dict[str, str], settings: Settings, tmp_path: Path, point: str
@@ -146,7 +147,7 @@ def test_a_server_killed_at_a_point_keeps_what_it_acknowledged(
     try:
         client = Client(url_of(log), environment["TALLYSTICK_API_KEY"])
         client.work_until_killed()
-        assert server.wait(SECONDS_MAX) == -signal.SIGKILL, log.read_text("utf-8")
+        assert server.wait(PATIENCE_SECONDS) == -signal.SIGKILL, log.read_text("utf-8")
     finally:
         server.kill()
         server.wait()
@@ -179,7 +180,6 @@ ONLY_ONCE = ("before the position is removed", "after the position is removed")
 """Points that an import passes once, at its end."""
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("point", IMPORT_POINTS)
 def test_an_import_killed_at_a_point_goes_on_where_it_stood(
     settings: Settings, product: Tallystick, tmp_path: Path, point: str
@@ -198,7 +198,7 @@ def test_an_import_killed_at_a_point_goes_on_where_it_stood(
             env=environment,
             capture_output=True,
             check=False,
-            timeout=SECONDS_MAX,
+            timeout=PATIENCE_SECONDS,
         )
         assert first.returncode == -signal.SIGKILL, first.stderr
         again = subprocess.run(
@@ -206,7 +206,7 @@ def test_an_import_killed_at_a_point_goes_on_where_it_stood(
             env=environment,
             capture_output=True,
             check=False,
-            timeout=SECONDS_MAX,
+            timeout=PATIENCE_SECONDS,
         )
         assert again.returncode == 1, again.stdout
     tally = json.loads(again.stdout)

@@ -20,6 +20,7 @@ from tallystick.domain.periods import Period
 from tallystick.wiring import Tallystick
 from tests.fixtures.commands import answer_of
 from tests.fixtures.paths import CATALOG_FILE, LOG_FILE
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.fixtures.recount import recount
 from tests.fixtures.stripe_account import environment_of
 
@@ -98,7 +99,7 @@ def test_a_server_killed_in_the_middle_of_an_import_loses_and_doubles_nothing(
     try:
         wait_for_events(environment, 1_000)
         server.kill()
-        assert importing.wait(30) == 3
+        assert importing.wait(PATIENCE_SECONDS) == 3
     finally:
         importing.kill()
         importing.wait()
@@ -125,7 +126,7 @@ def test_a_server_killed_in_the_middle_of_an_import_loses_and_doubles_nothing(
 
 def wait_for_events(environment: Mapping[str, str], number: int) -> None:
     with Tallystick(Settings(database_url=environment["TALLYSTICK_DATABASE_URL"])) as product:
-        give_up_at = time.monotonic() + 30
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
         while product.events.count() < number:
             assert time.monotonic() < give_up_at, "the import does not get on"
             time.sleep(0.005)

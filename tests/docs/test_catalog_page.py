@@ -101,7 +101,6 @@ class Reader:
         return done.returncode, output
 
 
-@pytest.mark.timeout(180)
 def test_every_example_does_what_the_page_says(tmp_path: Path, stripe_settings: Settings) -> None:
     reader = Reader(tmp_path, stripe_settings)
     steps = list(STEP.finditer(PAGE))

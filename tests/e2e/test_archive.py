@@ -108,7 +108,6 @@ def shown(settings: Settings) -> list[Any]:
     return views
 
 
-@pytest.mark.timeout(300)
 def test_nothing_that_people_see_changes_when_days_leave_and_come_back(
     filled: dict[str, str], settings: Settings
 ) -> None:
@@ -138,7 +137,6 @@ def test_nothing_that_people_see_changes_when_days_leave_and_come_back(
     assert archive(filled, "verify") == {"ok": True, "days": []}
 
 
-@pytest.mark.timeout(300)
 def test_damage_is_named_and_the_exit_code_says_so(
     filled: dict[str, str], settings: Settings
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tallystick.cli.local_servers import LocalServer
 from tests.fixtures.commands import answer_of, tallystick
 from tests.fixtures.paths import CATALOG_FILE
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.fixtures.stripe_account import environment_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def test_a_running_server_counts_what_was_corrected_beside_it(
     headers = {"Authorization": f"Bearer {key}"}
     with (
         LocalServer("server", ["serve", "--port", "0"], environment, tmp_path) as server,
-        httpx2.Client(base_url=server.url, headers=headers) as client,
+        httpx2.Client(base_url=server.url, headers=headers, timeout=PATIENCE_SECONDS) as client,
     ):
 
         def sent(*ids: str) -> list[str]:

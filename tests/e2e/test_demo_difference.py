@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tallystick.ports.stripe import Invoice
 
 
-@pytest.mark.timeout(120)
 def test_one_cent_too_much_on_one_invoice_fails_the_demo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

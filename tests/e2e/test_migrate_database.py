@@ -119,7 +119,6 @@ def migrate(source: str, target: str) -> subprocess.CompletedProcess[str]:
     return tallystick("migrate-database", "--from", source, "--to", target, "--json")
 
 
-@pytest.mark.timeout(180)
 def test_a_move_that_is_killed_goes_on_and_leaves_nothing_out(
     source: str, postgres_url: str
 ) -> None:

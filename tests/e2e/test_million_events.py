@@ -90,7 +90,7 @@ class Figures:
         self._since = now
 
 
-@pytest.mark.timeout(300 + EVENTS // 50)
+@pytest.mark.timeout(600 + EVENTS // 50)
 def test_verify_finds_nothing_but_the_cell_that_was_altered(tmp_path: Path) -> None:
     random = Random(chosen_seed())
     settings = Settings(database_url=f"sqlite:///{tmp_path / 'tallystick.db'}")

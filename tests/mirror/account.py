@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import stripe
 
-CLOCK_READY_SECONDS_MAX = 30
+from tests.fixtures.patience import PATIENCE_SECONDS
+
 METERED = {"interval": "month", "usage_type": "metered"}
 
 LISTS = {
@@ -189,7 +190,7 @@ class Account:
 
     def wait_until_ready(self, clock: str) -> None:
         """Wait until a test clock has arrived."""
-        give_up_at = time.monotonic() + CLOCK_READY_SECONDS_MAX
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
         while self.call("get", f"/v1/test_helpers/test_clocks/{clock}")["status"] != "ready":
             assert time.monotonic() < give_up_at
             time.sleep(0.005)

@@ -21,6 +21,7 @@ from tallystick.storage.postgres.partitions import make_partitions
 from tallystick.storage.postgres.rollups import open_selections
 from tallystick.storage.postgres.usage import PostgresUsageReader
 from tallystick.storage.postgres.verification import PostgresSnapshotReader
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.fixtures.postgres import no_archive
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ METERS = tuple(
     for aggregation in Aggregation
 )
 SUM = METERS[1]
-PATIENCE_SECONDS = 50
 
 
 @dataclass
@@ -55,7 +55,9 @@ class Store:
     def settle(self) -> None:
         """Wait until every writer is done with what waited: looking after partitions, for one."""
         together = threading.Barrier(WRITERS)
-        waiting = [self.database.submit(lambda _: together.wait(20)) for _ in range(WRITERS)]
+        waiting = [
+            self.database.submit(lambda _: together.wait(PATIENCE_SECONDS)) for _ in range(WRITERS)
+        ]
         for each in waiting:
             each.result()
 

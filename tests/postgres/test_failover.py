@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from tests.fixtures.postgres import PostgresServer
 
-pytestmark = pytest.mark.timeout(180)  # servers start and recover
-
 Pair = tuple["PostgresServer", "PostgresServer"]
 
 

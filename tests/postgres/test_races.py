@@ -7,17 +7,15 @@ from contextlib import ExitStack
 from decimal import Decimal
 from random import Random
 
-import pytest
-
 from tallystick.domain.corrections import Correction
 from tallystick.domain.events import EventStatus, UsageEvent
 from tallystick.domain.instants import HOUR_US
 from tallystick.domain.meters import Aggregation, Meter, PropertyFilter
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.fixtures.postgres import fresh_database
 from tests.fixtures.seeds import chosen_seed
 from tests.postgres.stores import METERS, NOW, Store, opened
 
-pytestmark = pytest.mark.timeout(180)
 SERVERS = 3
 ROUNDS = 12
 IDS = 400
@@ -46,7 +44,7 @@ def write(store: Store, random: Random, accepted: list[str], *, is_history: bool
     """Append and correct at random, as one server does."""
     for _ in range(ROUNDS):
         chosen = [some_event(random.randrange(IDS)) for _ in range(random.randrange(1, 40))]
-        statuses = store.events.append(chosen, NOW, is_history=is_history).result(50)
+        statuses = store.events.append(chosen, NOW, is_history=is_history).result(PATIENCE_SECONDS)
         accepted += [
             event.id
             for event, status in zip(chosen, statuses, strict=True)
@@ -57,7 +55,7 @@ def write(store: Store, random: Random, accepted: list[str], *, is_history: bool
             for value in (None, Decimal(random.randrange(100)))
             for _ in range(2)
         ]
-        store.events.correct(corrections, NOW).result(50)
+        store.events.correct(corrections, NOW).result(PATIENCE_SECONDS)
 
 
 def test_servers_that_append_and_correct_at_once_agree_with_a_recount() -> None:

@@ -18,6 +18,7 @@ from tallystick.domain.events import EventStatus
 from tallystick.ports.errors import StoreBusy, StoreOutcomeUnknown, StoreUnavailable
 from tallystick.storage.postgres import database as database_module
 from tallystick.storage.postgres.migrations import migrate
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.fixtures.postgres import postgres_server, shared_server
 from tests.postgres.stores import NOW, Clients, Store, assert_each_once, event, opened
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
     from tallystick.storage.postgres.database import Connection
     from tests.fixtures.postgres import PostgresServer
-
-
-pytestmark = pytest.mark.timeout(180)  # servers start and recover
 
 
 @pytest.fixture
@@ -227,14 +225,16 @@ def test_somebody_elses_lock_costs_an_error_and_not_for_ever(postgres_url: str) 
 
 
 def test_a_process_that_freezes_in_a_transaction_lets_the_others_go_on(postgres_url: str) -> None:
-    strict = {**database_module.SESSION, "idle_in_transaction_session_timeout": "2s"}
-    with mock.patch.object(database_module, "SESSION", strict), opened(postgres_url) as frozen:
+    with opened(postgres_url) as frozen:
         frozen.events.append([event("a")], NOW).result()
         others_are_done = threading.Event()
 
         def freeze(connection: Connection) -> None:
+            row = connection.execute("SHOW idle_in_transaction_session_timeout").fetchone()
+            assert row == ("1min",)
+            connection.execute("SET LOCAL idle_in_transaction_session_timeout = '1s'")
             connection.execute("SELECT * FROM usage_rollups FOR UPDATE")
-            others_are_done.wait(30)
+            others_are_done.wait(PATIENCE_SECONDS)
             connection.execute("SELECT 1")
 
         waiting = frozen.database.submit(freeze)
@@ -258,14 +258,14 @@ def test_transactions_in_each_others_way_are_repeated(store: Store) -> None:
             runs.append(first)
             connection.execute(f"SELECT 1 FROM event_corrections WHERE seq = {first} FOR UPDATE")
             if len(runs) <= 2:
-                both_hold_one.wait(20)
+                both_hold_one.wait(PATIENCE_SECONDS)
             connection.execute(f"SELECT 1 FROM event_corrections WHERE seq = {second} FOR UPDATE")
             return first
 
         return work
 
     futures = [store.database.submit(lock(*pair)) for pair in ((1, 2), (2, 1))]
-    assert [future.result(30) for future in futures] == [1, 2]
+    assert [future.result(PATIENCE_SECONDS) for future in futures] == [1, 2]
     assert len(runs) == 3
 
 
@@ -279,7 +279,7 @@ def test_a_serialization_failure_is_repeated(store: Store) -> None:
         row = connection.execute("SELECT COUNT(*) FROM event_corrections").fetchone()
         assert row is not None
         if len(runs) <= 2:
-            both_have_read.wait(20)
+            both_have_read.wait(PATIENCE_SECONDS)
         connection.execute(
             "INSERT INTO event_corrections (seq, actor, reason, corrected_at)"
             " VALUES (1, 'a', '', 0)"
@@ -296,7 +296,7 @@ def test_a_serialization_failure_is_repeated(store: Store) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
     assert sorted(found) == [0, 1]
     assert len(runs) == 3
 

@@ -16,7 +16,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -36,6 +35,7 @@ from tallystick.stripe_gateway.connection import StripeConnection
 from tallystick.wiring import Tallystick
 from tests.contract.plain_recount import Counted, recount
 from tests.fixtures.clocked_sandbox import ClockedSandbox
+from tests.fixtures.patience import PATIENCE_SECONDS
 
 EXAMPLES = int(os.environ.get("TALLYSTICK_HISTORY_EXAMPLES", "8"))
 STEPS = 15
@@ -188,7 +188,7 @@ class HistoryMachine(RuleBasedStateMachine):
         self.clock.advance(us)
         at = to_seconds(self.clock.now())
         self.v1.test_helpers.test_clocks.advance(self.test_clock, {"frozen_time": at})
-        give_up_at = time.monotonic() + 60
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
         while self.v1.test_helpers.test_clocks.retrieve(self.test_clock).status != "ready":
             assert time.monotonic() < give_up_at, "the test clock does not arrive"
             time.sleep(0.005)
@@ -254,7 +254,6 @@ class HistoryMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-@pytest.mark.timeout(600)
 class TestHistory(HistoryMachine.TestCase):  # type: ignore[valid-type,misc]  # made at run time
     settings = settings(
         max_examples=EXAMPLES,

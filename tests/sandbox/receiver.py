@@ -8,10 +8,10 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+from tests.fixtures.patience import PATIENCE_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-WAIT_S_MAX = 15.0
 
 
 class Receiver:
@@ -44,7 +44,7 @@ class Receiver:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=PATIENCE_SECONDS)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -53,7 +53,7 @@ class Receiver:
 
     def wait(self, ready: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
         """Wait until what was received satisfies a condition, and return it."""
-        deadline = time.monotonic() + WAIT_S_MAX
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             events = self.events
             if ready(events):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import stripe
 
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.sandbox.conformance import CheckingClient
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 COMMAND = "from typer import run; from tallystick.cli.sandbox import sandbox; run(sandbox)"
 SOURCE = Path(__file__).parents[2] / "src"
-START_S_MAX = 20.0
-READY_S_MAX = 30.0
 MAY_2015 = int(datetime(2015, 5, 1, tzinfo=UTC).timestamp())
 JUNE_2015 = int(datetime(2015, 6, 1, tzinfo=UTC).timestamp())
 DAY_S = 86_400
@@ -55,7 +54,7 @@ class RunningSandbox:
 
     def _first_line(self) -> str:
         assert self._process.stdout is not None
-        readable, _, _ = select.select([self._process.stdout], [], [], START_S_MAX)
+        readable, _, _ = select.select([self._process.stdout], [], [], PATIENCE_SECONDS)
         line = self._process.stdout.readline() if readable else ""
         if not line.startswith("listening on http://"):
             self.stop()
@@ -65,7 +64,7 @@ class RunningSandbox:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Stop the process and return its exit status."""
         self._process.send_signal(how)
-        status = self._process.wait(timeout=10)
+        status = self._process.wait(timeout=PATIENCE_SECONDS)
         if self._process.stdout is not None:
             self._process.stdout.close()
         return status
@@ -178,7 +177,7 @@ class Rig:
             headers={"Authorization": f"Bearer {self.key}"},
             method=method,
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             return json.load(answer)
 
     def faults(self, *rules: dict[str, Any], seed: int = 0) -> Any:
@@ -188,7 +187,7 @@ class Rig:
     def advance(self, clock: Any, to: int) -> Any:
         """Advance a clock and wait until it is ready."""
         self.v1.test_helpers.test_clocks.advance(clock.id, {"frozen_time": to})
-        deadline = time.monotonic() + READY_S_MAX
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             clock = self.v1.test_helpers.test_clocks.retrieve(clock.id)
             if clock.status == "ready":
@@ -196,6 +195,17 @@ class Rig:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the clock is {clock.status}")
             time.sleep(0.002)
+
+    def counted(self, meter: Any, customer: Any, start: int, end: int, value: float) -> bool:
+        """Wait until a customer's summary of a span shows a value; false where it never does."""
+        span = {"customer": customer.id, "start_time": start, "end_time": end}
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            (row,) = self.v1.billing.meters.event_summaries.list(meter.id, span).data
+            if row.aggregated_value == value:
+                return True
+            time.sleep(0.05)
+        return False
 
     def invoices(self, subscription: Any) -> list[Any]:
         """Return a subscription's invoices, oldest first."""

@@ -143,15 +143,7 @@ def test_summaries_show_the_counted_value_exactly(rig: Rig) -> None:
     customer = rig.customer(rig.clock(), card=None)
     for value in ("0.1", "0.2", "-0.05"):
         rig.report(customer, value, MAY_2015)
-    deadline = time.monotonic() + 5
-    row = None
-    span = {"customer": customer.id, "start_time": MAY_2015, "end_time": MAY_2015 + HOUR_S}
-    while time.monotonic() < deadline:
-        (row,) = rig.v1.billing.meters.event_summaries.list(meter.id, span).data
-        if row.aggregated_value == 0.25:
-            return
-        time.sleep(0.05)
-    pytest.fail(f"the summary stays at {row}")
+    assert rig.counted(meter, customer, MAY_2015, MAY_2015 + HOUR_S, 0.25)
 
 
 def test_unknown_and_unsupported_parameters_are_told_apart(rig: Rig) -> None:

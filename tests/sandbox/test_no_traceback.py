@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.sandbox.conformance import check_answer, openapi
 from tests.sandbox.rig import MAY_2015, Rig, RunningSandbox
 
@@ -194,7 +195,9 @@ def form(value: Any, prefix: str = "") -> list[tuple[str, str]]:
 def send(world: World, method: str, path: str, params: Any) -> tuple[int, bytes]:
     """Send a generated request."""
     encoded = urlencode(form(params))
-    connection = http.client.HTTPConnection(urlsplit(world.rig.url).netloc, timeout=20)
+    connection = http.client.HTTPConnection(
+        urlsplit(world.rig.url).netloc, timeout=PATIENCE_SECONDS
+    )
     try:
         in_query = method == "GET" and encoded
         connection.request(
@@ -265,7 +268,6 @@ def probe(world: World, method: str, path: str) -> int:
     return accepted
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("part", range(4))
 def test_generated_requests_get_documented_answers(world: World, part: int) -> None:
     operations = [one for one in OPERATIONS[part::4] if "usage_record" not in one[1]]
@@ -290,7 +292,9 @@ def test_generated_requests_get_documented_answers(world: World, part: int) -> N
 def test_broken_input_is_refused_in_stripes_words(
     world: World, path: str, body: str, status: int
 ) -> None:
-    connection = http.client.HTTPConnection(urlsplit(world.rig.url).netloc, timeout=20)
+    connection = http.client.HTTPConnection(
+        urlsplit(world.rig.url).netloc, timeout=PATIENCE_SECONDS
+    )
     connection.request("POST", path, body, {"Authorization": f"Bearer {world.rig.key}"})
     answer = connection.getresponse()
     found = json.loads(answer.read())
@@ -298,7 +302,6 @@ def test_broken_input_is_refused_in_stripes_words(
     assert (answer.status, "error" in found) == (status, status != 200)
 
 
-@pytest.mark.timeout(240)
 def test_schemathesis_finds_no_500(world: World) -> None:
     schemathesis: Any = pytest.importorskip("schemathesis")
     schema = schemathesis.openapi.from_dict(openapi())
@@ -310,7 +313,9 @@ def test_schemathesis_finds_no_500(world: World) -> None:
         @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
         @given(case=strategy)
         def once(case: Any) -> None:
-            answer = case.call(headers={"Authorization": f"Bearer {world.rig.key}"})
+            answer = case.call(
+                headers={"Authorization": f"Bearer {world.rig.key}"}, timeout=PATIENCE_SECONDS
+            )
             assert answer.status_code < 500
 
         once()

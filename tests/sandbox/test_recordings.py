@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.sandbox.conformance import check_answer
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class Session:
             },
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
                 status, found = answer.status, answer.read()
         except urllib.error.HTTPError as error:
             with error:

@@ -17,6 +17,7 @@ from tallystick.pipeline.report import DueOutcome
 from tallystick.wiring import Tallystick
 from tests.fixtures.billed_customers import METER, BilledCustomers
 from tests.fixtures.clocked_sandbox import ClockedSandbox
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.fixtures.served import served
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ class Billed:
         self.customers = BilledCustomers(self.product, settings, self.clock)
         self._served = served(self.product)
         server = self._served.__enter__()
-        self._http = httpx2.Client(base_url=server.url, headers=server.headers)
+        self._http = httpx2.Client(
+            base_url=server.url, headers=server.headers, timeout=PATIENCE_SECONDS
+        )
 
     def close(self) -> None:
         self._http.close()

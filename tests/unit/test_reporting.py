@@ -26,6 +26,7 @@ from tallystick.ports.stripe import AttemptResult
 from tallystick.wiring import Tallystick
 from tests.fixtures.mirrored import keep_items
 from tests.fixtures.paths import CATALOG_FILE
+from tests.fixtures.patience import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 START = parse_instant("2015-05-01")
 END = parse_instant("2015-06-01")
 MAY = Period(START, END)
-
-LAG_SECONDS_MAX = 10.0
 
 
 class Team:
@@ -75,7 +74,7 @@ class Team:
     def assert_stripe_has(self, **expected: int) -> None:
         """Stripe's totals lag behind what it took: they are waited for, and then must stay."""
         meter_ids = self.product.catalog.stripe_meter_ids()
-        give_up_at = time.monotonic() + LAG_SECONDS_MAX
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
         while True:
             totals = {
                 meter_key: self.product.stripe.summaries.summarized(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-READY_SECONDS_MAX = 30.0
+READY_SECONDS_MAX = 120.0
 STOP_SECONDS_MAX = 20.0
 _POLL_SECONDS = 0.02
 READY = "listening on "
