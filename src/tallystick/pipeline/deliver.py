@@ -123,8 +123,9 @@ class Deliverer:
     def _send(self, sink: UsageSink, claims: Sequence[Claim]) -> Iterator[Outcome]:
         attempts = sink.send([dispatch_of(claim.report) for claim in claims])
         self._breaker.note(attempts[0].result)
+        now = self._clock.now()
         for claim, attempt in zip(claims, attempts, strict=True):
-            yield Outcome(claim, self._settlement(claim.report, attempt))
+            yield Outcome(claim, self._settlement(claim.report, attempt, now))
 
     def _before_sending(self, report: UsageReport) -> Settlement | None:
         """Return what becomes of a report that must not be sent now, or None for one that may."""
@@ -140,10 +141,9 @@ class Deliverer:
             return _resolve_later("outcome_unknown", now)
         return None if reason is None else given_up(reason)
 
-    def _settlement(self, report: UsageReport, attempt: Attempt) -> Settlement:
+    def _settlement(self, report: UsageReport, attempt: Attempt, now: int) -> Settlement:
         said = (attempt.result, attempt.code, attempt.message)
-        reason = ": ".join(part for part in said if part)
-        now = self._clock.now()
+        reason = ": ".join(filter(None, said))
         match attempt.result:
             case AttemptResult.TAKEN | AttemptResult.KNOWN:
                 return Settlement(ReportState.DELIVERED, wake_at=verify_at(report, now))

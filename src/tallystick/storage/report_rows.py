@@ -12,7 +12,15 @@ from tallystick.domain.usage_records import RecordAggregation
 
 if TYPE_CHECKING:
     from tallystick.domain.reports import PlannedReport
-    from tallystick.ports.outbox import Rearrangement, StandIn, Stray
+    from tallystick.ports.outbox import Outcome, Rearrangement, StandIn, Stray
+
+
+_STATES = {each.value: each for each in ReportState}
+_WAYS = {each.value: each for each in ReportWay}
+_STEPS = {each.value: each for each in Step}
+
+SETTLED_WIDTH = 8
+"""How many columns ``settled_columns`` returns."""
 
 
 class SequenceTaken(Exception):
@@ -91,42 +99,51 @@ def stand_in_columns(stand_in: StandIn, now: int) -> dict[str, Any]:
     }
 
 
+def settled_columns(outcome: Outcome, now: int) -> tuple[Any, ...]:
+    """Return how a report is known, by id and lease, and what becomes of it."""
+    (report, token), settlement = outcome
+    state, reason, wake_at, maybe_taken, step = settlement
+    settled_at = None if state is ReportState.PENDING else now
+    wakes_at = now if wake_at is None else wake_at
+    return report.id, token, state, maybe_taken, reason, step, wakes_at, settled_at
+
+
 def report_of(row: tuple[Any, ...]) -> UsageReport:
     """Return the report that a row of the outbox holds."""
-    id_, customer, stripe_customer_id, meter_key = row[:4]
+    # by position, not by name, and by a look into a dictionary, not by a call of an enumeration:
+    # a hundred reports are read for each request of the stream
+    id_, customer, stripe_customer_id, meter_key, *spans = row[:8]
     sequence, quantity, timestamp, identifier, state, reason = row[8:14]
     attempts, maybe_taken, first_attempt_at, way, stripe_item_id = row[14:19]
     level, record_aggregation, closes_at, step = row[19:23]
     planned_at, settled_at, verified_at, is_increment = row[23:27]
     event_source, event_id, cancels = row[27:30]
     return UsageReport(
-        id=id_,
-        customer=customer,
-        stripe_customer_id=stripe_customer_id,
-        meter_key=meter_key,
-        period=Period(*row[4:6]),
-        window=Period(*row[6:8]),
-        sequence=sequence,
-        quantity=Decimal(quantity),
-        timestamp=timestamp,
-        identifier=identifier,
-        state=ReportState(state),
-        reason=reason,
-        attempts=attempts,
-        maybe_taken=bool(maybe_taken),
-        first_attempt_at=first_attempt_at,
-        way=ReportWay(way),
-        stripe_item_id=stripe_item_id,
-        level=None if level is None else Decimal(level),
-        record_aggregation=(
-            None if record_aggregation is None else RecordAggregation(record_aggregation)
-        ),
-        closes_at=closes_at,
-        step=Step(step),
-        planned_at=planned_at,
-        settled_at=settled_at,
-        verified_at=verified_at,
-        is_increment=bool(is_increment),
-        event=None if event_id is None else EventKey(event_source, event_id),
-        cancels=cancels,
+        id_,
+        customer,
+        stripe_customer_id,
+        meter_key,
+        Period(spans[0], spans[1]),
+        Period(spans[2], spans[3]),
+        sequence,
+        Decimal(quantity),
+        timestamp,
+        identifier,
+        _STATES[state],
+        reason,
+        attempts,
+        bool(maybe_taken),
+        first_attempt_at,
+        _WAYS[way],
+        stripe_item_id,
+        None if level is None else Decimal(level),
+        None if record_aggregation is None else RecordAggregation(record_aggregation),
+        bool(is_increment),
+        None if event_id is None else EventKey(event_source, event_id),
+        cancels,
+        closes_at,
+        _STEPS[step],
+        planned_at,
+        settled_at,
+        verified_at,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import stripe
@@ -102,5 +103,11 @@ def _event(dispatch: Dispatch) -> dict[str, Any]:
             VALUE_KEY: plain(report.value),
         },
         "identifier": report.identifier,
-        "timestamp": format_instant(from_seconds(report.timestamp)),
+        "timestamp": _written(report.timestamp),
     }
+
+
+@lru_cache(maxsize=EVENTS_MAX)
+def _written(seconds: int) -> str:
+    """Return a Unix time as v2 takes it; what was planned together has the same."""
+    return format_instant(from_seconds(seconds))

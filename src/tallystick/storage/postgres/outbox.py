@@ -15,6 +15,7 @@ from tallystick.storage.report_rows import (
     counted_quantity,
     report_columns,
     report_of,
+    settled_columns,
 )
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class PostgresOutbox:
 
         def settle(connection: Connection) -> list[Claim]:
             lock_lanes(connection, (outcome.claim.report for outcome in outcomes))
-            return [each.claim for each in outcomes if not _settle(connection, each, now)]
+            return _settle(connection, outcomes, now)
 
         return self._database.write(settle)
 
@@ -153,13 +154,7 @@ def lock_lanes(connection: Connection, reports: Iterable[PlannedReport | UsageRe
     """Have the reports' lanes alone until the transaction ends: nobody else adds to them, or ends
     what stands at their heads. Comes before anything that looks at a lane.
     """
-    lanes = [(report.stripe_customer_id, report.meter_key) for report in reports]
-    parameters = {
-        "lock": LANES,
-        "customers": [lane[0] for lane in lanes],
-        "meters": [lane[1] for lane in lanes],
-    }
-    connection.execute(_SQL["lock_lanes"], parameters)
+    connection.execute(_SQL["lock_lanes"], {**_lanes(reports), "lock": LANES})
 
 
 def add_report(connection: Connection, report: PlannedReport, now: int) -> None:
@@ -184,32 +179,29 @@ def add_report(connection: Connection, report: PlannedReport, now: int) -> None:
 
 def _claim(connection: Connection, now: int, lease_until: int, limit: int) -> list[Claim]:
     connection.execute(_SQL["wake"], {"now": now, "limit": WAKE_BATCH})
-    rows = connection.execute(_SQL["claimable"], {"limit": limit}).fetchall()
-    claims = [Claim(report_of(row[:-1]), row[-1] + 1) for row in rows]
-    ids = [claim.report.id for claim in claims]
-    connection.execute(_SQL["lease"], {"ids": ids, "lease_until": lease_until, "now": now})
-    return claims
+    parameters = {"now": now, "lease_until": lease_until, "limit": limit}
+    rows = connection.execute(_SQL["claim"], parameters)
+    return [Claim(report_of(row[:-1]), row[-1] + 1) for row in rows]
 
 
-def _settle(connection: Connection, outcome: Outcome, now: int) -> bool:
-    (report, token), settlement = outcome
-    parameters = {
-        "id": report.id,
-        "token": token,
-        "state": settlement.state,
-        "maybe_taken": settlement.maybe_taken,
-        "reason": settlement.reason,
-        "step": settlement.step,
-        "wake_at": settlement.wake_at,
-        "now": now,
-    }
-    if not connection.execute(_SQL["settle"], parameters).rowcount:
-        return False
-    if settlement.state is ReportState.REPLACED:
-        plan_anew(connection, report)
-    if settlement.state is not ReportState.PENDING:
-        let_next_go(connection, report.stripe_customer_id, report.meter_key, now)
-    return True
+def _settle(connection: Connection, outcomes: Sequence[Outcome], now: int) -> list[Claim]:
+    if not outcomes:
+        return []
+    columns = zip(*(settled_columns(outcome, now) for outcome in outcomes), strict=True)
+    held = set(connection.execute(_SQL["settle"], [list(column) for column in columns]))
+    ended: list[UsageReport] = []
+    lost: list[Claim] = []
+    for claim, settlement in outcomes:
+        if (claim.report.id, claim.token) not in held:
+            lost.append(claim)
+            continue
+        if settlement.state is ReportState.REPLACED:
+            plan_anew(connection, claim.report)
+        if settlement.state is not ReportState.PENDING:
+            ended.append(claim.report)
+    if ended:
+        connection.execute(_SQL["next_in_lane"], {**_lanes(ended), "now": now})
+    return lost
 
 
 def plan_anew(connection: Connection, report: UsageReport) -> None:
@@ -231,7 +223,10 @@ def count_no_more(connection: Connection, report: UsageReport) -> None:
 
 def let_next_go(connection: Connection, stripe_customer_id: str, meter_key: str, now: int) -> None:
     """Put the oldest report that queues in a lane, which the caller has locked, at its head."""
-    connection.execute(
-        _SQL["next_in_lane"],
-        {"stripe_customer_id": stripe_customer_id, "meter_key": meter_key, "now": now},
-    )
+    lane = {"customers": [stripe_customer_id], "meters": [meter_key]}
+    connection.execute(_SQL["next_in_lane"], {**lane, "now": now})
+
+
+def _lanes(reports: Iterable[PlannedReport | UsageReport]) -> dict[str, list[str]]:
+    lanes = {(report.stripe_customer_id, report.meter_key) for report in reports}
+    return {"customers": [lane[0] for lane in lanes], "meters": [lane[1] for lane in lanes]}

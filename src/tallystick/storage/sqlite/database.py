@@ -181,8 +181,12 @@ class SqliteDatabase:
         try:
             with self._turns.turn():
                 self._writer.execute("BEGIN IMMEDIATE")
-                outcomes.extend(self._attempt(submission.work) for submission in group)
-                self._writer.execute("COMMIT")
+                if len(group) == 1:
+                    outcomes.append(self._attempt_alone(group[0].work))
+                else:
+                    outcomes.extend(self._attempt(submission.work) for submission in group)
+                if self._writer.in_transaction:
+                    self._writer.execute("COMMIT")
         except Exception as error:  # the writer outlives whatever happens to one commit
             self._roll_back()
             for forget in self._on_failed_commit:
@@ -210,6 +214,18 @@ class SqliteDatabase:
             outcome = translated(error) if isinstance(error, sqlite3.Error) else error
         self._writer.execute("RELEASE piece")
         return outcome
+
+    def _attempt_alone(self, work: Work[object]) -> object:
+        """Run the only piece of a transaction, without a savepoint: that copies every page which
+        is changed, for undoing what the whole transaction can be undone for.
+        """
+        try:
+            return work(self._writer)
+        except Exception as error:
+            if not self._writer.in_transaction:
+                raise
+            self._writer.execute("ROLLBACK")
+            return translated(error) if isinstance(error, sqlite3.Error) else error
 
     def _roll_back(self) -> None:
         if self._writer.in_transaction:

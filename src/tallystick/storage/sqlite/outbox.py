@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from tallystick.domain.quantity import ZERO, from_parts, subtract, to_parts
 from tallystick.domain.reports import ReportState
 from tallystick.ports.outbox import Claim, Depth, Due, Reported
 from tallystick.storage.report_rows import (
+    SETTLED_WIDTH,
     SequenceTaken,
     counted_quantity,
     report_columns,
     report_of,
+    settled_columns,
 )
-from tallystick.storage.sqlite.statements import statements
+from tallystick.storage.sqlite.statements import read_rows, statements, write_rows
 
 if TYPE_CHECKING:
     import sqlite3
@@ -113,11 +116,7 @@ class SqliteOutbox:
 
     def settle(self, outcomes: Sequence[Outcome], now: int) -> list[Claim]:
         """Write outcomes, all in one transaction, and return the claims whose lease was lost."""
-        return self._database.write(
-            lambda connection: [
-                outcome.claim for outcome in outcomes if not _settle(connection, outcome, now)
-            ]
-        ).result()
+        return self._database.write(lambda connection: _settle(connection, outcomes, now)).result()
 
     def next_attempt_at(self) -> int | None:
         """Return when the next pending report may be tried, or None if none is pending."""
@@ -173,35 +172,27 @@ def _claim(connection: sqlite3.Connection, now: int, lease_until: int, limit: in
     connection.execute(_SQL["wake"], {"now": now, "limit": WAKE_BATCH})
     rows = connection.execute(_SQL["claimable"], {"limit": limit}).fetchall()
     claims = [Claim(report_of(row[:-1]), row[-1] + 1) for row in rows]
-    connection.executemany(
-        _SQL["lease"],
-        [
-            {"id": claim.report.id, "token": claim.token, "lease_until": lease_until, "now": now}
-            for claim in claims
-        ],
-    )
+    ids = json.dumps([claim.report.id for claim in claims])
+    connection.execute(_SQL["lease"], {"ids": ids, "lease_until": lease_until, "now": now})
     return claims
 
 
-def _settle(connection: sqlite3.Connection, outcome: Outcome, now: int) -> bool:
-    (report, token), settlement = outcome
-    parameters = {
-        "id": report.id,
-        "token": token,
-        "state": settlement.state,
-        "maybe_taken": settlement.maybe_taken,
-        "reason": settlement.reason,
-        "step": settlement.step,
-        "wake_at": settlement.wake_at,
-        "now": now,
-    }
-    if not connection.execute(_SQL["settle"], parameters).rowcount:
-        return False
-    if settlement.state is ReportState.REPLACED:
-        plan_anew(connection, report)
-    if settlement.state is not ReportState.PENDING:
-        let_next_go(connection, report.stripe_customer_id, report.meter_key, now)
-    return True
+def _settle(connection: sqlite3.Connection, outcomes: Sequence[Outcome], now: int) -> list[Claim]:
+    flat = [value for outcome in outcomes for value in settled_columns(outcome, now)]
+    held = set(read_rows(connection, _SQL["settle"], flat, SETTLED_WIDTH))
+    lanes: list[str | int] = []
+    lost: list[Claim] = []
+    for claim, settlement in outcomes:
+        report = claim.report
+        if (report.id, claim.token) not in held:
+            lost.append(claim)
+            continue
+        if settlement.state is ReportState.REPLACED:
+            plan_anew(connection, report)
+        if settlement.state is not ReportState.PENDING:
+            lanes += (report.stripe_customer_id, report.meter_key, now)
+    write_rows(connection, _SQL["next_in_lane"], lanes, 3)
+    return lost
 
 
 def plan_anew(connection: sqlite3.Connection, report: UsageReport) -> None:
@@ -228,7 +219,4 @@ def let_next_go(
     connection: sqlite3.Connection, stripe_customer_id: str, meter_key: str, now: int
 ) -> None:
     """Put the oldest report that queues for the customer and meter at the head of its lane."""
-    connection.execute(
-        _SQL["next_in_lane"],
-        {"stripe_customer_id": stripe_customer_id, "meter_key": meter_key, "now": now},
-    )
+    write_rows(connection, _SQL["next_in_lane"], (stripe_customer_id, meter_key, now), 3)

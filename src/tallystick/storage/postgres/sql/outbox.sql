@@ -125,40 +125,54 @@ UPDATE usage_reports SET stage = 'ready' WHERE id IN (
     ORDER BY wake_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 );
 
--- name: claimable
--- What another worker is claiming at this moment is passed over.
+-- name: claim
+-- What another worker is claiming at this moment is passed over. maybe_taken is set beforehand: if
+-- this process dies now, nobody knows what Stripe did. Reports come back as they were.
+WITH chosen AS (
+    SELECT * FROM usage_reports WHERE stage = 'ready' ORDER BY closes_at, wake_at, id LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+), leased AS (
+    UPDATE usage_reports SET
+        maybe_taken = true, stage = 'waiting', wake_at = %(lease_until)s,
+        lease_token = usage_reports.lease_token + 1, attempts = usage_reports.attempts + 1,
+        first_attempt_at = COALESCE(usage_reports.first_attempt_at, %(now)s)
+    FROM chosen WHERE usage_reports.id = chosen.id
+)
 SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
     window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,
     first_attempt_at, way, stripe_item_id, level, record_aggregation, closes_at, step, planned_at,
     settled_at, verified_at, is_increment, event_source, event_id, cancels, lease_token
-FROM usage_reports WHERE stage = 'ready' ORDER BY closes_at, wake_at, id LIMIT %(limit)s
-FOR UPDATE SKIP LOCKED;
-
--- name: lease
--- maybe_taken is set beforehand: if this process dies now, nobody knows what Stripe did.
-UPDATE usage_reports SET
-    maybe_taken = true, stage = 'waiting', wake_at = %(lease_until)s, lease_token = lease_token + 1,
-    attempts = attempts + 1, first_attempt_at = COALESCE(first_attempt_at, %(now)s)
-WHERE id = ANY(%(ids)s);
+FROM chosen ORDER BY closes_at, wake_at, id;
 
 -- name: settle
+-- Returns the leases that were held: who lost one writes nothing.
 UPDATE usage_reports SET
-    state = %(state)s, maybe_taken = %(maybe_taken)s, reason = %(reason)s, step = %(step)s,
+    state = outcome.state, maybe_taken = outcome.maybe_taken, reason = outcome.reason,
+    step = outcome.step,
     first_attempt_at = CASE
-        WHEN %(state)s = 'pending' AND NOT %(maybe_taken)s THEN NULL ELSE first_attempt_at END,
-    stage = CASE %(state)s
+        WHEN outcome.state = 'pending' AND NOT outcome.maybe_taken THEN NULL
+        ELSE first_attempt_at END,
+    stage = CASE outcome.state
         WHEN 'pending' THEN 'waiting' WHEN 'delivered' THEN 'unverified' ELSE 'settled' END,
-    wake_at = COALESCE(%(wake_at)s, %(now)s::bigint),
-    settled_at = CASE WHEN %(state)s = 'pending' THEN NULL ELSE %(now)s::bigint END
-WHERE id = %(id)s AND lease_token = %(token)s AND state = 'pending';
+    wake_at = outcome.wake_at, settled_at = outcome.settled_at
+FROM unnest(
+    %b::bigint[], %b::bigint[], %b::text[], %b::boolean[], %b::text[], %b::text[], %b::bigint[],
+    %b::bigint[]
+) AS outcome (id, token, state, maybe_taken, reason, step, wake_at, settled_at)
+WHERE usage_reports.id = outcome.id AND lease_token = outcome.token
+    AND usage_reports.state = 'pending'
+RETURNING usage_reports.id, lease_token;
 
 -- name: next_in_lane
 -- One that is to be resolved later waits at the head.
 UPDATE usage_reports SET
-    stage = CASE WHEN wake_at > %(now)s THEN 'waiting' ELSE 'ready' END, wake_at = GREATEST(wake_at, %(now)s::bigint)
-WHERE stage = 'queued' AND id = (
-    SELECT MIN(id) FROM usage_reports WHERE state = 'pending'
-        AND stripe_customer_id = %(stripe_customer_id)s AND meter_key = %(meter_key)s
+    stage = CASE WHEN wake_at > %(now)s THEN 'waiting' ELSE 'ready' END,
+    wake_at = GREATEST(wake_at, %(now)s::bigint)
+WHERE stage = 'queued' AND id IN (
+    SELECT (
+        SELECT MIN(id) FROM usage_reports WHERE state = 'pending'
+            AND stripe_customer_id = lane.stripe_customer_id AND meter_key = lane.meter_key
+    ) FROM unnest(%(customers)s::text[], %(meters)s::text[]) AS lane (stripe_customer_id, meter_key)
 );
 
 -- name: next_attempt_at

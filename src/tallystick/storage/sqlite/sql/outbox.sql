@@ -126,28 +126,40 @@ FROM usage_reports WHERE stage = 'ready' ORDER BY closes_at, wake_at, id LIMIT :
 -- name: lease
 -- maybe_taken is set beforehand: if this process dies now, nobody knows what Stripe did.
 UPDATE usage_reports SET
-    maybe_taken = 1, stage = 'waiting', wake_at = :lease_until, lease_token = :token,
+    maybe_taken = 1, stage = 'waiting', wake_at = :lease_until, lease_token = lease_token + 1,
     attempts = attempts + 1, first_attempt_at = COALESCE(first_attempt_at, :now)
-WHERE id = :id;
+WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: settle
+-- Returns the leases that were held: who lost one writes nothing.
+WITH outcome (id, token, state, maybe_taken, reason, step, wake_at, settled_at)
+    AS (VALUES (?, ?, ?, ?, ?, ?, ?, ?))
 UPDATE usage_reports SET
-    state = :state, maybe_taken = :maybe_taken, reason = :reason, step = :step,
+    state = outcome.state, maybe_taken = outcome.maybe_taken, reason = outcome.reason,
+    step = outcome.step,
     first_attempt_at = CASE
-        WHEN :state = 'pending' AND NOT :maybe_taken THEN NULL ELSE first_attempt_at END,
-    stage = CASE :state WHEN 'pending' THEN 'waiting' WHEN 'delivered' THEN 'unverified' ELSE 'settled' END,
-    wake_at = COALESCE(:wake_at, :now),
-    settled_at = CASE WHEN :state = 'pending' THEN NULL ELSE :now END
-WHERE id = :id AND lease_token = :token AND state = 'pending';
+        WHEN outcome.state = 'pending' AND NOT outcome.maybe_taken THEN NULL
+        ELSE first_attempt_at END,
+    stage = CASE outcome.state
+        WHEN 'pending' THEN 'waiting' WHEN 'delivered' THEN 'unverified' ELSE 'settled' END,
+    wake_at = outcome.wake_at, settled_at = outcome.settled_at
+FROM outcome
+WHERE usage_reports.id = outcome.id AND lease_token = outcome.token
+    AND usage_reports.state = 'pending'
+RETURNING id, lease_token;
 
 -- name: next_in_lane
--- One that is to be resolved later waits at the head.
+WITH lane (stripe_customer_id, meter_key, now) AS (VALUES (?, ?, ?)),
+head (id, now) AS (
+    SELECT (
+        SELECT MIN(id) FROM usage_reports WHERE state = 'pending'
+            AND stripe_customer_id = lane.stripe_customer_id AND meter_key = lane.meter_key
+    ), now FROM lane
+)
 UPDATE usage_reports SET
-    stage = CASE WHEN wake_at > :now THEN 'waiting' ELSE 'ready' END, wake_at = MAX(wake_at, :now)
-WHERE stage = 'queued' AND id = (
-    SELECT MIN(id) FROM usage_reports WHERE state = 'pending'
-        AND stripe_customer_id = :stripe_customer_id AND meter_key = :meter_key
-);
+    stage = CASE WHEN wake_at > head.now THEN 'waiting' ELSE 'ready' END,
+    wake_at = MAX(wake_at, head.now)
+FROM head WHERE usage_reports.id = head.id AND stage = 'queued';
 
 -- name: next_attempt_at
 SELECT CASE
