@@ -23,6 +23,7 @@ from tallystick.pipeline.archive import Archiver
 from tallystick.pipeline.breaker import Breaker
 from tallystick.pipeline.confirm import Confirmer
 from tallystick.pipeline.corrections import Corrections
+from tallystick.pipeline.day_rollups import DayRoller
 from tallystick.pipeline.deliver import Deliverer
 from tallystick.pipeline.ingest import Ingest
 from tallystick.pipeline.lateness import LatenessTally
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from tallystick.ports.api_keys import ApiKeys
     from tallystick.ports.archive import Archive, ArchiveLedger
     from tallystick.ports.counted_events import CountedEvents
+    from tallystick.ports.day_rollups import DayRollups
     from tallystick.ports.directory import (
         CatalogStore,
         CustomerDirectory,
@@ -108,6 +110,7 @@ class Tallystick:
         self.events: EventStore = stores.events
         self.usage: UsageReader = stores.usage
         self.counted_events: CountedEvents = stores.counted_events
+        self.day_rollups: DayRollups = stores.day_rollups
         self.catalog: CatalogStore = stores.catalog
         self.record_prices: RecordPrices = stores.record_prices
         self.customers: CustomerDirectory = stores.customers
@@ -127,6 +130,7 @@ class Tallystick:
         self.api_keys: ApiKeys = stores.api_keys
         self.lateness: LatenessBook = stores.lateness
         self.lateness_tally = LatenessTally(self.lateness, self.catalog)
+        self.day_roller = DayRoller(self.day_rollups, self.clock)
         self.corrections = Corrections(self.events, self.catalog, self.clock)
         self.ingest = Ingest(self.events, self.catalog, self.customers, self.clock)
 

@@ -44,6 +44,9 @@ class Backend(Protocol):
     def spoil_rollup(self, customer: str, day_at: int) -> None:
         """Count one event too many in one of the customer's rollups of the day."""
 
+    def alter(self, statement: str) -> int:
+        """Run a statement behind the product's back; return how many rows it changed."""
+
 
 class SqliteBackend:
     """A SQLite file."""
@@ -94,6 +97,11 @@ class SqliteBackend:
                 (day_at, customer),
             ).rowcount
         assert changed == 1
+
+    def alter(self, statement: str) -> int:
+        """Run a statement on the file."""
+        with closing(sqlite3.connect(self._path)) as connection, connection:
+            return connection.execute(statement).rowcount
 
     @property
     def _path(self) -> Path:
@@ -148,6 +156,11 @@ class PostgresBackend:
                 (day_at, customer),
             ).rowcount
         assert changed == 1
+
+    def alter(self, statement: str) -> int:
+        """Run a statement in the database."""
+        with closing(psycopg.connect(self._url, autocommit=True)) as connection:
+            return connection.execute(statement.encode()).rowcount
 
 
 BACKENDS: dict[str, Callable[[Path], Backend]] = {

@@ -1,7 +1,7 @@
 """Whatever happens to events, live usage equals a plain recount: for every aggregation.
 
-Hypothesis appends, imports, repeats, contradicts, delays, voids, replaces, crashes and reopens at
-random.
+Hypothesis appends, imports, repeats, contradicts, delays, voids, replaces, rolls days up, crashes
+and reopens at random.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from tallystick.domain.aggregation import quantity_of
 from tallystick.domain.corrections import Correction, CorrectionStatus
 from tallystick.domain.events import EventStatus, UsageEvent
-from tallystick.domain.instants import HOUR_US, MINUTE_US
+from tallystick.domain.instants import DAY_US, HOUR_US, MINUTE_US
 from tallystick.domain.meters import Aggregation, Meter, PropertyFilter
 from tallystick.domain.periods import Period
 from tallystick.oversight.invariants import check_store
+from tallystick.storage.postgres import day_rollups as postgres_day_rollups
+from tallystick.storage.sqlite import day_rollups as sqlite_day_rollups
 from tallystick.storage.sqlite import identities, rollups
 from tests.contract.backends import BACKENDS, NOW, Backend, put_in_force
 from tests.contract.plain_recount import Counted, recount
@@ -55,6 +57,8 @@ PERIODS = (
     Period(START + 17 * MINUTE_US + 1, START + 3 * HOUR_US + 59 * MINUTE_US),
     Period(START + HOUR_US + 5, START + HOUR_US + 40 * MINUTE_US),
     Period(START + 3 * HOUR_US, START + 5 * HOUR_US),
+    Period(START - 3 * DAY_US, START + 3 * DAY_US),
+    Period(START - 22 * HOUR_US - 1, START + 3 * HOUR_US + 7 * MINUTE_US),
 )
 
 values = st.integers(-2_000, 9_000).map(lambda milli: Decimal(milli).scaleb(-3))
@@ -87,6 +91,8 @@ class UsageMachine(RuleBasedStateMachine):
             mock.patch.object(identities, "STEP", 2),
             mock.patch.object(identities, "MERGED_PER_EVENT", 1),
             mock.patch.object(rollups, "CELLS_MAX", 4),
+            mock.patch.object(sqlite_day_rollups, "CUSTOMERS_AT_ONCE", 1),
+            mock.patch.object(postgres_day_rollups, "CUSTOMERS_AT_ONCE", 1),
         ]
         for patch in self._small:
             patch.start()
@@ -137,6 +143,14 @@ class UsageMachine(RuleBasedStateMachine):
         else:
             assert status is CorrectionStatus.CORRECTED
             self.counts_for[event_id] = value
+
+    @rule(steps=st.integers(1, 40))
+    def roll_days(self, steps: int) -> None:
+        """Roll both days up, today as well, or only some customers and meters of them."""
+        rolling = self.backend.product.day_rollups
+        rolling.begin(NOW + DAY_US)
+        for _ in range(steps):
+            rolling.step()
 
     @rule()
     def crash(self) -> None:

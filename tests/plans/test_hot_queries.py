@@ -29,6 +29,18 @@ HOT = [
     ("counted_events", "hour_seqs", "event USING INTEGER PRIMARY KEY"),
     ("usage", "span", "usage_spans USING PRIMARY KEY"),
     ("usage", "next_customer", "usage_spans USING PRIMARY KEY"),
+    ("day_rollups", "rolled_of_customer", "rolled USING PRIMARY KEY"),
+    ("day_rollups", "rolled_of_customer", "stale USING PRIMARY KEY"),
+    ("day_rollups", "day_cells", "day_rollups USING PRIMARY KEY"),
+    ("day_rollups", "days_total", "day_rollups USING PRIMARY KEY"),
+    ("day_rollups", "latest_day_before", "day_rollups USING PRIMARY KEY"),
+    ("day_rollups", "roll_sums", "cell USING PRIMARY KEY"),
+    ("day_rollups", "hours_of", "cell USING PRIMARY KEY"),
+    ("day_rollups", "last_customer", "cell USING PRIMARY KEY"),
+    ("day_rollups", "customer_after", "cell USING PRIMARY KEY"),
+    ("day_rollups", "mark_stale", "rolled USING COVERING INDEX"),
+    ("day_rollups", "under_way", "rolled_days USING INDEX rolled_days_under_way"),
+    ("events", "in_force", "rolled_days USING COVERING INDEX rolled_days_by_day"),
     ("history", "cells_of", "cell USING PRIMARY KEY"),
     ("history", "hour_cells", "cell USING PRIMARY KEY"),
     ("history", "latest_cell_before", "cell USING PRIMARY KEY"),
@@ -45,7 +57,7 @@ HOT = [
     ("lateness", "events_of_type", "usage_events USING INTEGER PRIMARY KEY"),
     ("lateness", "delays", "event_delays USING PRIMARY KEY"),
 ]
-TABLES = r"SCAN (usage_\w+|event_\w+|event|cell|correction)"
+TABLES = r"SCAN (usage_\w+|event_\w+|day_\w+|event|cell|correction|rolled|stale)( |$)"
 
 
 @pytest.mark.parametrize(("topic", "name", "key"), HOT)

@@ -38,10 +38,25 @@ SELECT lpad(seq::text, 32, '0')::uuid, seq, occurred_at FROM usage_events;
 INSERT INTO usage_rollups
 SELECT 'c' || n % 500, 1 + n % 3, false, {TODAY} + (n / 1500) * {HOUR_US}, '', 1, 1, 0
 FROM generate_series(0, 59999) AS n;
+INSERT INTO day_rollups
+SELECT 'c' || n % 500, 1 + n % 3, {TODAY} - (n / 1500) * {DAY_US}, '', 1, 1, 0
+FROM generate_series(0, 59999) AS n;
+INSERT INTO rolled_days
+SELECT 1 + n % 3, {TODAY} - (n / 3)::bigint * {DAY_US}, NULL FROM generate_series(0, 8999) AS n;
+INSERT INTO stale_days
+SELECT 'c' || n % 500, 1, {TODAY} - (n / 500) * {DAY_US} FROM generate_series(0, 19999) AS n;
 INSERT INTO event_corrections (seq, value, actor, reason, corrected_at)
 SELECT n, 0, 'a', 'b', 0 FROM generate_series(1, 9000) AS n;
 """
 
+DAY_KEYS = (["c17", "c18"], [1, 1], [TODAY, TODAY])
+PARTS = {
+    **CELL,
+    "days": [TODAY - DAY_US],
+    "from_at": [TODAY - 2 * DAY_US, TODAY],
+    "to_at": [TODAY - DAY_US, NOW],
+}
+BY_DAY = r"\w* Scan (using|on) day_rollups_pkey"
 BY_KEY = r"Index (Only )?Scan using usage_rollups_pkey"
 BY_PLACE = r"Index Scan using usage_events_\w+_seq_idx"
 BY_CUSTOMER = rf"(Index|Bitmap Index) Scan (using|on) {TOMORROW}_customer_occurred_at_idx"
@@ -58,6 +73,17 @@ HOT: list[tuple[str, str, Any, list[str]]] = [
     ("counted_events", "counted", {**CUSTOMER, **HOUR}, [BY_CUSTOMER, BY_EVENT]),
     ("usage", "hour_cells", {**CELL, **HOUR}, [r"\w* Scan (using|on) usage_rollups_pkey"]),
     ("usage", "hours_total", {**CELL, **HOUR}, [r"\w* Scan (using|on) usage_rollups_pkey"]),
+    ("usage", "part_cells", PARTS, [r"\w* Scan (using|on) usage_rollups_pkey", BY_DAY]),
+    ("usage", "parts_total", PARTS, [r"\w* Scan (using|on) usage_rollups_pkey", BY_DAY]),
+    (
+        "day_rollups",
+        "rolled_of_customer",
+        {**CELL, **HOUR},
+        [r"Scan using rolled_days_", r"stale_days_pkey"],
+    ),
+    ("day_rollups", "customers_from", {"first": "c17", "customers": 200}, [BY_KEY]),
+    ("day_rollups", "roll_sums", DAY_KEYS, [r"\w* Scan (using|on) usage_rollups_pkey"]),
+    ("day_rollups", "hours_of", DAY_KEYS, [r"\w* Scan (using|on) usage_rollups_pkey"]),
     ("usage", "latest_cell_before", {**CELL, "to_at": NOW}, ["Backward using usage_rollups_pkey"]),
     ("usage", "lies_beyond", {**CUSTOMER, **HOUR, "day_at": TODAY}, [ANY_BY_CUSTOMER]),
     ("usage", "next_customer", ("c3",), [BY_KEY]),
@@ -66,7 +92,7 @@ HOT: list[tuple[str, str, Any, list[str]]] = [
     ("corrections", "newest_correction", (17,), [BY_EVENT]),
     ("corrections", "lock_hours", (["c17"], [1], [TODAY]), [BY_KEY]),
 ]
-TABLES = r"Seq Scan on (usage_|event_)"
+TABLES = r"Seq Scan on (usage_|event_|day_|rolled_|stale_)"
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,7 @@ def run(as_json: bool = _JSON) -> None:
     """
     with opened() as product:
         product.lateness_tally.keep_up()  # delays are counted from the database alone
+        product.day_roller.keep_up()  # months of days that left are read as fast as today
         archiver = product.archiver
         archiver.finish()
         days = archiver.days()

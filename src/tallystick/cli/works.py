@@ -69,15 +69,18 @@ def works_of(product: Tallystick) -> list[Work]:
         return run_in_turn
 
     settings = product.settings
+    roll = alone(Turn.ROLLING, lambda: product.day_roller.run(pace.ROLL_STEPS))
+    rolling = Work("usage.rolled_up", roll, pace.ROLL_PAUSE_SECONDS)
     lateness = Work("lateness.counted", keep_up, pace.LATENESS_PAUSE_SECONDS)
     if not settings.stripe_api_key:
-        return [lateness]
+        return [lateness, rolling]
     plan = alone(Turn.PLANNING, lambda: product.reporter.run())
     reject = alone(Turn.REJECTING, lambda: product.rejections.run())
     confirm = alone(Turn.CONFIRMING, lambda: product.confirmer.run())
     sweep = alone(Turn.SYNCING, lambda: product.synchronizer.repair())
     return [
         lateness,
+        rolling,
         Work("report.planned", plan, settings.report_seconds),
         Work(
             "report.delivered",

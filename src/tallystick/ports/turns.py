@@ -20,6 +20,8 @@ class Turn(StrEnum):
     """Turning measured usage into reports."""
     REJECTING = "rejecting"
     """Matching Stripe's error reports with ours."""
+    ROLLING = "rolling"
+    """Rolling up days that are over."""
     SYNCING = "syncing"
     """Reading the account into the mirror, in full or what changed."""
 

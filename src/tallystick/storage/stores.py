@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from tallystick.ports.api_keys import ApiKeys
     from tallystick.ports.archive import ArchiveLedger
     from tallystick.ports.counted_events import CountedEvents
+    from tallystick.ports.day_rollups import DayRollups
     from tallystick.ports.directory import (
         CatalogStore,
         CustomerDirectory,
@@ -48,6 +49,7 @@ class Stores:
     api_keys: ApiKeys
     events: EventStore
     usage: UsageReader
+    day_rollups: DayRollups
     counted_events: CountedEvents
     lateness: LatenessBook
     catalog: CatalogStore

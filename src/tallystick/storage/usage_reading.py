@@ -21,6 +21,10 @@ class Reading(Protocol):
         """Return hour, dimension and state of what the period has, oldest first."""
         ...
 
+    def parts(self, period: Period) -> list[tuple[int, str, RollupState]]:
+        """Return the same in whatever larger parts it is kept."""
+        ...
+
     def before(self, at: int) -> RollupState:
         """Return the state of the last hour with events before the instant, up to it."""
         ...
@@ -28,7 +32,7 @@ class Reading(Protocol):
 
 def measured(reading: Reading, meter: Meter, period: Period) -> RollupState:
     """Return the state of a period's events, with what the meter carries into it."""
-    merged = merge_all(state for _, _, state in reading.hours(period))
+    merged = merge_all(state for _, _, state in reading.parts(period))
     if meter.aggregation is Aggregation.TIME_WEIGHTED:
         return integral_of(merged, reading.before(period.start_at), period, meter.per)
     if meter.aggregation is Aggregation.LAST_EVER and merged.detail is None:
@@ -51,6 +55,6 @@ def hour_by_hour(reading: Reading, meter: Meter, period: Period) -> list[UsageCe
 def group_by_group(reading: Reading, period: Period) -> dict[str, RollupState]:
     """Return the state of each group of the reading's selection."""
     groups: dict[str, RollupState] = {}
-    for _, dimension, state in reading.hours(period):
+    for _, dimension, state in reading.parts(period):
         groups[dimension] = merge(groups.get(dimension, EMPTY), state)
     return groups

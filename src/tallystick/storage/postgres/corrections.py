@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tallystick.domain.corrections import Correction, CorrectionStatus
 from tallystick.domain.events import identity_of
-from tallystick.domain.instants import HOUR_US
+from tallystick.domain.instants import DAY_US, HOUR_US
 from tallystick.domain.meters import Fold
+from tallystick.storage.day_rollups import DayKey
 from tallystick.storage.postgres.archived_events import archived_event
+from tallystick.storage.postgres.day_rollups import mark_stale
 from tallystick.storage.postgres.rollups import CellKey, columns, keep_cells, refolded
 from tallystick.storage.postgres.statements import statements
 
@@ -123,3 +125,11 @@ def _fold_again(
         if (key.customer, selections.by_id[key.selection_id].event_type, key.hour_at) in hours
     ]
     keep_cells(connection, {key: refolded(connection, selections, key) for key in touched})
+    mark_stale(
+        connection,
+        (
+            DayKey(key.customer, key.selection_id, key.hour_at - key.hour_at % DAY_US)
+            for key in touched
+            if not key.is_history
+        ),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from tallystick.domain.events import EventStatus, UsageEvent, identity_of, same_content
-from tallystick.domain.instants import HOUR_US
+from tallystick.domain.instants import DAY_US, HOUR_US
 from tallystick.domain.quantity import plain
 from tallystick.storage.postgres.archived_events import (
     archived_after,
@@ -13,6 +13,7 @@ from tallystick.storage.postgres.archived_events import (
     archived_event,
 )
 from tallystick.storage.postgres.corrections import correct_events
+from tallystick.storage.postgres.day_rollups import mark_stale
 from tallystick.storage.postgres.event_log import complete_upto, corrected_event, stored_event
 from tallystick.storage.postgres.locks import APPENDING, SELECTIONS
 from tallystick.storage.postgres.partitions import make_partitions
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tallystick.storage.postgres.database import Connection, PostgresDatabase
 
 _SQL = statements("events")
+_DAYS_SQL = statements("day_rollups")
 
 
 class _Known(NamedTuple):
@@ -45,21 +47,34 @@ class PostgresEventStore:
         self._database = database
         self._known = _Known(-1, Selections(()))
         self._partitioned_hour = -1
+        self._days: set[int] = set()
 
     def append(
         self, events: Sequence[UsageEvent], received_at: int, *, is_history: bool = False
     ) -> Future[list[EventStatus]]:
         """Append events in order, once each, and add them to their selections' rollups."""
         identities = [identity_of(event.source, event.id).hex() for event in events]
+        days = {event.occurred_at - event.occurred_at % DAY_US for event in events}
 
         def append(connection: Connection) -> list[EventStatus]:
-            return self._append(connection, events, identities, received_at, is_history=is_history)
+            statuses = self._append(
+                connection, events, identities, received_at, is_history=is_history
+            )
+            if days - self._days:
+                connection.execute(_DAYS_SQL["note_days"], (sorted(days - self._days),))
+            return statuses
+
+        def remember(appended: Future[list[EventStatus]]) -> None:
+            if not appended.cancelled() and appended.exception() is None:
+                self._days.update(days)
 
         hour = received_at // HOUR_US
         if hour != self._partitioned_hour:
             self._partitioned_hour = hour
             make_partitions(self._database, received_at)
-        return self._database.submit(append)
+        future = self._database.submit(append)
+        future.add_done_callback(remember)
+        return future
 
     def correct(
         self, corrections: Sequence[Correction], now: int
@@ -69,8 +84,9 @@ class PostgresEventStore:
         def correct(connection: Connection) -> list[CorrectionStatus]:
             with connection.pipeline():
                 connection.execute(_SQL["begin_append"], _LOCKS)
-                newest = connection.execute(_SQL["newest_selection"])
-            selections = self._selections(connection, newest.fetchone())
+                in_force = connection.execute(_SQL["in_force"])
+            newest_id, _ = in_force.fetchone() or (0, None)
+            selections = self._selections(connection, newest_id)
             return correct_events(connection, selections, corrections, now)
 
         return self._database.submit(correct)
@@ -118,9 +134,10 @@ class PostgresEventStore:
         with connection.pipeline():
             connection.execute(_SQL["begin_append"], _LOCKS)
             taken = connection.execute(_SQL["take_places"], (len(events),))
-            newest = connection.execute(_SQL["newest_selection"])
+            in_force = connection.execute(_SQL["in_force"])
         (seqs,) = taken.fetchone() or ([],)
-        selections = self._selections(connection, newest.fetchone())
+        newest_id, rolled_day_at = in_force.fetchone() or (0, None)
+        selections = self._selections(connection, newest_id)
         new = _add_identities(connection, events, identities, seqs)
         if len(new) == len(events):
             statuses = [EventStatus.ACCEPTED] * len(events)
@@ -132,13 +149,14 @@ class PostgresEventStore:
             _add_events(connection, fresh, received_at, is_history=is_history)
             folding.add(*zip(*fresh, strict=True))
             folding.write(connection)
+            if rolled_day_at is not None:
+                mark_stale(connection, folding.days_before(rolled_day_at + DAY_US))
         return statuses
 
-    def _selections(self, connection: Connection, newest: tuple[int] | None) -> Selections:
+    def _selections(self, connection: Connection, newest_id: int) -> Selections:
         """Return the selections in force; none is opened before this transaction ends."""
-        assert newest is not None
-        if newest[0] != self._known.newest_id:
-            self._known = _Known(newest[0], read_selections(connection))
+        if newest_id != self._known.newest_id:
+            self._known = _Known(newest_id, read_selections(connection))
         return self._known.selections
 
 

@@ -13,7 +13,7 @@ MIGRATING = _OURS | 1
 
 SELECTIONS = _OURS | 2
 """Shared by who counts events; held alone by who opens selections of new meters, or writes down
-that events are in the archive or are not any more.
+that events are in the archive or are not any more, or that days are rolled up from now on.
 """
 
 PARTITIONS = _OURS | 3
@@ -29,6 +29,9 @@ METER_ERRORS = _OURS | 4
 
 LATENESS = _OURS | 5
 """Held by whoever adds delays that it counted."""
+
+ROLLING = _OURS | 6
+"""Held by whoever takes a step of rolling days up."""
 
 MIRROR_OBJECTS = 0x7A11_0001
 """Held, with a part of the object's id as second key, by whoever keeps a reading of an object."""

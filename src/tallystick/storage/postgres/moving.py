@@ -80,6 +80,7 @@ class PostgresTarget:
         def finish(connection: Connection) -> None:
             for name in _NUMBERED:
                 connection.execute(_SQL[name])
+            connection.execute(_SQL["note_days"])  # which get rollups of their own later
             connection.execute(_SQL["finish"], (now,))
 
         self._database.write(finish)

@@ -8,6 +8,7 @@ waits for it.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tallystick.domain.aggregation import (
@@ -19,11 +20,12 @@ from tallystick.domain.aggregation import (
     point_of,
 )
 from tallystick.domain.events import read_properties
-from tallystick.domain.instants import HOUR_US
+from tallystick.domain.instants import DAY_US, HOUR_US
 from tallystick.domain.meters import Fold, Selection
 from tallystick.domain.periods import Period, hour_of
 from tallystick.domain.quantity import PICO, to_parts
 from tallystick.ports.archive import HourKey
+from tallystick.storage.day_rollups import DayKey
 from tallystick.storage.details import detail_of, detail_text
 from tallystick.storage.postgres.archived_events import archived_events, archived_hours
 from tallystick.storage.postgres.locks import SELECTIONS
@@ -117,6 +119,13 @@ class Folding:
             rows.append((*key, count, whole + carry, rest))
         if rows:
             connection.execute(_SQL["add_to_cells"], columns(rows))
+
+    def days_before(self, at: int) -> Iterator[DayKey]:
+        """Return the days of cells of hours before an instant; history is not kept by days."""
+        for key in chain(self._sums, self._points):
+            if key.hour_at < at and not key.is_history:
+                day_at = key.hour_at - key.hour_at % DAY_US
+                yield DayKey(key.customer, key.selection_id, day_at)
 
     def _add_history_sums(self) -> None:
         """History is kept once more by itself, but not by groups: Stripe is not told of them."""

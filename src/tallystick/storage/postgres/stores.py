@@ -11,6 +11,7 @@ from tallystick.storage.postgres.catalog import PostgresCatalogStore
 from tallystick.storage.postgres.counted_events import PostgresCountedEvents
 from tallystick.storage.postgres.customers import PostgresCustomerDirectory
 from tallystick.storage.postgres.database import PostgresDatabase
+from tallystick.storage.postgres.day_rollups import PostgresDayRollups
 from tallystick.storage.postgres.events import PostgresEventStore
 from tallystick.storage.postgres.inbox import (
     PostgresInbox,
@@ -66,6 +67,7 @@ def stores_on(database: PostgresDatabase, url: str, now: int) -> Stores:
         api_keys=PostgresApiKeys(database),
         events=PostgresEventStore(database),
         usage=PostgresUsageReader(database),
+        day_rollups=PostgresDayRollups(database),
         counted_events=PostgresCountedEvents(database),
         lateness=PostgresLatenessBook(database),
         catalog=catalog,

@@ -1,4 +1,4 @@
-"""Measured usage in PostgreSQL: whole hours from rollups, ragged ends from the events."""
+"""Measured usage in PostgreSQL: whole days and hours from rollups, ragged ends from the events."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from tallystick.domain.meters import Fold
 from tallystick.domain.periods import Period, cut_at_hours, hour_of
 from tallystick.domain.quantity import PICO
 from tallystick.ports.event_store import UsageAndHistory, UsageCell
+from tallystick.storage.day_rollups import Part, runs_of, whole_days
 from tallystick.storage.postgres.archived_events import archived_event
+from tallystick.storage.postgres.day_rollups import part_state, rolled_days
 from tallystick.storage.postgres.rollups import cell_state, hour_points
 from tallystick.storage.postgres.statements import statements
 from tallystick.storage.usage_reading import group_by_group, hour_by_hour, measured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tallystick.domain.aggregation import Point
     from tallystick.domain.meters import Meter, Selection
@@ -101,12 +103,20 @@ class _Reading:
             "is_history": self._is_history,
         }
 
-    def hours(self, period: Period) -> list[tuple[int, str, RollupState]]:
+    def hours(self, period: Period) -> list[Part]:
         """Return hour, dimension and state of what the period has, oldest first."""
+        return self._read(period, self._stored)
+
+    def parts(self, period: Period) -> list[Part]:
+        """Return the same, days that are rolled up as one."""
+        return self._read(period, self._rolled_up)
+
+    def _read(self, period: Period, whole: Callable[[Period], list[Part]]) -> list[Part]:
+        """Fold the ends of a period from events, and read its whole hours."""
         cut = cut_at_hours(Period(period.start_at, self._end_of_usage(period)))
         found = [row for end in cut.ends for row in self._folded(end)]
         if cut.whole_hours:
-            found += self._stored(cut.whole_hours)
+            found += whole(cut.whole_hours)
         return sorted(found, key=lambda row: row[:2])
 
     def _end_of_usage(self, period: Period) -> int:
@@ -137,14 +147,37 @@ class _Reading:
         ).fetchone()
         return cell_state(self._selection.fold, row) if row else EMPTY
 
-    def _stored(self, hours: Period) -> list[tuple[int, str, RollupState]]:
+    def _rolled_up(self, hours: Period) -> list[Part]:
+        """Read days where they are rolled up, and hours where not: all of it at once."""
+        days = whole_days(hours)
+        rolled = self._rolled_days(days) if days else []
+        if not rolled:
+            return self._stored(hours)
+        gaps = [run.period for run in runs_of(hours, rolled) if not run.is_rolled]
+        return self._kept_in(
+            {
+                **self._rows_of,
+                "days": rolled,
+                "from_at": [gap.start_at for gap in gaps],
+                "to_at": [gap.end_at for gap in gaps],
+            }
+        )
+
+    def _rolled_days(self, days: Period) -> list[int]:
+        return rolled_days(self._connection, self._rows_of, days)
+
+    def _kept_in(self, days_and_gaps: dict[str, Any]) -> list[Part]:
+        rows = self._connection.execute(_SQL["part_cells"], days_and_gaps)
+        return [(row[0], row[1], part_state(self._selection.fold, row[2:])) for row in rows]
+
+    def _stored(self, hours: Period) -> list[Part]:
         rows = self._connection.execute(
             _SQL["hour_cells"],
             {**self._rows_of, "from_at": hours.start_at, "to_at": hours.end_at},
         )
         return [(row[0], row[1], cell_state(self._selection.fold, row[2:])) for row in rows]
 
-    def _folded(self, part: Period) -> list[tuple[int, str, RollupState]]:
+    def _folded(self, part: Period) -> list[Part]:
         """Fold the events of a part of one or two hours."""
         groups = hour_points(
             self._connection,
@@ -162,9 +195,19 @@ class _Reading:
 
 
 class _TotalReading(_Reading):
-    """Reads what a period comes to: the database adds up hours where nothing but sums is kept."""
+    """Reads what a period comes to: the database adds up what it has where nothing but sums is
+    kept.
+    """
 
-    def _stored(self, hours: Period) -> list[tuple[int, str, RollupState]]:
+    def _kept_in(self, days_and_gaps: dict[str, Any]) -> list[Part]:
+        """Return it as if it were one, if it can be added up."""
+        if self._selection.fold is not Fold.SUM:
+            return super()._kept_in(days_and_gaps)
+        row = self._connection.execute(_SQL["parts_total"], days_and_gaps).fetchone()
+        total = part_state(Fold.SUM, (*(row or (0, 0, 0)), None))
+        return [(days_and_gaps["days"][0], "", total)] if total.event_count else []
+
+    def _stored(self, hours: Period) -> list[Part]:
         """Return the whole hours as if they were one, if they can be added up."""
         if self._selection.fold is not Fold.SUM:
             return super()._stored(hours)
@@ -183,6 +226,9 @@ class _HistoryReading(_TotalReading):
     """Reads the history of one selection and customer alone."""
 
     _is_history = True
+
+    def _rolled_days(self, _: Period) -> list[int]:
+        return []  # history is kept by hours alone
 
     def before(self, at: int) -> RollupState:
         """Return the same of history that counts as history in a period that begins then."""

@@ -9,6 +9,7 @@ from tallystick.domain.events import identity_of
 from tallystick.ports.outbox import Reported
 from tallystick.ports.verification import Cell, ReportedPeriod
 from tallystick.storage.postgres.archived_events import archived_events
+from tallystick.storage.postgres.day_rollups import faults_of_days
 from tallystick.storage.postgres.event_log import corrected_event
 from tallystick.storage.postgres.rollups import cell_state, read_selections
 from tallystick.storage.postgres.statements import statements
@@ -51,7 +52,7 @@ class _PostgresSnapshot:
 
     def events(self) -> Iterator[StoredEvent]:
         yield from archived_events(self._connection)
-        for row in self._streamed("all_events"):
+        for row in self._streamed(_SQL["all_events"]):
             yield corrected_event(row)
 
     def places(self, events: Sequence[UsageEvent]) -> list[int | None]:
@@ -68,11 +69,12 @@ class _PostgresSnapshot:
             yield f"{row[0]} identities are kept for {row[1]} events"
         for (seq,) in self._connection.execute(_SQL["astray"]):
             yield f"event {seq} is kept on another day than its identity says"
+        yield from faults_of_days(self._connection, self._streamed)
 
     def cells(self) -> Iterator[tuple[Cell, RollupState]]:
         by_id = read_selections(self._connection).by_id
         for customer, selection_id, is_history, hour_at, dimension, *state in self._streamed(
-            "all_cells"
+            _SQL["all_cells"]
         ):
             selection = by_id[selection_id]
             cell = Cell(hour_at, selection, customer, dimension, is_history)
@@ -90,9 +92,9 @@ class _PostgresSnapshot:
         rows: Any = self._connection.execute(_SQL["all_due"])
         return set(rows)
 
-    def _streamed(self, name: str) -> Iterator[tuple[Any, ...]]:
+    def _streamed(self, statement: str) -> Iterator[tuple[Any, ...]]:
         """Return a statement's rows, some at a time."""
         self._streams += 1
         with self._connection.cursor(f"stream_{self._streams}") as cursor:
             cursor.itersize = ROWS_AT_ONCE
-            yield from cursor.execute(_SQL[name])
+            yield from cursor.execute(statement)

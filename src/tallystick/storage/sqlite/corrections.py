@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from tallystick.domain.aggregation import fold_points
 from tallystick.domain.corrections import Correction, CorrectionStatus
-from tallystick.domain.instants import HOUR_US
+from tallystick.domain.instants import DAY_US, HOUR_US
 from tallystick.domain.quantity import plain
+from tallystick.storage.day_rollups import DayKey
 from tallystick.storage.sqlite.archived_events import archived_event
+from tallystick.storage.sqlite.day_rollups import mark_stale
 from tallystick.storage.sqlite.history import is_history, refold_history
 from tallystick.storage.sqlite.rollups import cell_row, hour_points
 from tallystick.storage.sqlite.statements import statements, write_rows
@@ -81,3 +83,5 @@ def _fold_hour(
             state = fold_points(points.get(dimension, ()), selection.fold)
             rows += cell_row((hour_at, selection_id, customer, dimension), state, end)
         write_rows(connection, _SQL["keep_cells"], rows, 10)
+        day_at = hour_at - hour_at % DAY_US
+        mark_stale(connection, [DayKey(customer, selection_id, day_at)])

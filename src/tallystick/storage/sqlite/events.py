@@ -171,7 +171,9 @@ class _LogWriter:
             self._data_version = data_version
             self._identities.load(connection)
             self._rollups.forget()
-        (catalog_version,) = connection.execute(_SQL["catalog_version"]).fetchone()
+        catalog_version, self._rollups.rolled_day_at = connection.execute(
+            _SQL["in_force"]
+        ).fetchone()
         if catalog_version != self._catalog_version:
             self._catalog_version = catalog_version
             self._rollups.read_selections(connection)

@@ -21,9 +21,11 @@ from tallystick.domain.instants import DAY_US, HOUR_US
 from tallystick.domain.meters import Selection
 from tallystick.domain.quantity import PICO, plain, to_parts
 from tallystick.ports.archive import HourKey
+from tallystick.storage.day_rollups import DayKey
 from tallystick.storage.details import detail_of, detail_text
 from tallystick.storage.selections import Selections, check_range, lacking, taken
 from tallystick.storage.sqlite.archived_events import archived_hour, archived_rows_of_type
+from tallystick.storage.sqlite.day_rollups import mark_stale
 from tallystick.storage.sqlite.statements import read_rows, statements, write_rows
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ Cell = list[Any]
 latest time of one; then the first event of the append that touched it last. A list, because it
 changes with each event."""
 
+_NEVER = -(1 << 62)
+
 LATEST_UNKNOWN = 1 << 62
 """Stands for the latest time of an hour's events where it is not kept: beyond every period."""
 
@@ -63,6 +67,8 @@ class RollupWriter:
         self._others: dict[CellKey, Cell] = {}
         self._count = 0
         self.selections = Selections(())
+        self.rolled_day_at: int | None = None
+        """The newest day that is rolled up; None: none is."""
 
     def forget(self) -> None:
         """Drop the cells in memory, which may differ from the database now."""
@@ -86,7 +92,7 @@ class RollupWriter:
         """
         if self._count > CELLS_MAX:
             self.forget()
-        folding = Folding(self._hours, self._others, self.selections)
+        folding = Folding(self._hours, self._others, self.selections, self.rolled_day_at)
         folding.add_all(events, first_seq)
         folding.complete(connection)
         self._count += len(folding.new)
@@ -103,10 +109,12 @@ class Folding:
         hours: dict[tuple[int, int], dict[str, Cell]],
         others: dict[CellKey, Cell],
         selections: Selections,
+        rolled_day_at: int | None,
     ) -> None:
         self._hours = hours
         self._others = others
         self._selections = selections
+        self._rolled_upto = _NEVER if rolled_day_at is None else rolled_day_at + DAY_US
         self._first_row: dict[CellKey, int] = {}
         self._points: dict[CellKey, list[Point]] = {}
         self._out_of_order: set[CellKey] = set()
@@ -216,6 +224,18 @@ class Folding:
             self._write_others(connection)
         if self.new:
             _widen_spans(connection, self.new)
+        if min(self._touched)[0] < self._rolled_upto:
+            mark_stale(connection, days_of(self._late()))
+
+    def _late(self) -> Iterator[CellKey]:
+        """Return the cells of hours before the end of the newest day that is rolled up."""
+        for hour, touched in self._touched.items():
+            if hour[0] < self._rolled_upto:
+                for customer, _ in touched:
+                    yield *hour, customer, ""
+        for key in self._points:
+            if key[0] < self._rolled_upto:
+                yield key
 
     def _write_others(self, connection: sqlite3.Connection) -> None:
         rows: list[Any] = []
@@ -246,9 +266,14 @@ def _read(
         yield row[:4], [row[4], row[5], row[6], detail_of(fold, row[7]), row[8], row[9], 0]
 
 
+def days_of(keys: Iterable[CellKey]) -> list[DayKey]:
+    """Return the days of cells, each once."""
+    days = {DayKey(key[2], key[1], key[0] - key[0] % DAY_US) for key in keys}
+    return sorted(days)
+
+
 def _widen_spans(connection: sqlite3.Connection, keys: Iterable[CellKey]) -> None:
-    days = {(key[2], key[1], key[0] - key[0] % DAY_US) for key in keys}
-    rows = [part for day in sorted(days) for part in (*day, day[2])]
+    rows = [part for day in days_of(keys) for part in (*day, day.day_at)]
     write_rows(connection, _SQL["widen_spans"], rows, 4)
 
 

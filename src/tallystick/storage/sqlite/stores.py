@@ -10,6 +10,7 @@ from tallystick.storage.sqlite.catalog import SqliteCatalogStore
 from tallystick.storage.sqlite.counted_events import SqliteCountedEvents
 from tallystick.storage.sqlite.customers import SqliteCustomerDirectory
 from tallystick.storage.sqlite.database import SqliteDatabase
+from tallystick.storage.sqlite.day_rollups import SqliteDayRollups
 from tallystick.storage.sqlite.events import SqliteEventStore
 from tallystick.storage.sqlite.inbox import SqliteInbox, SqliteInboxReader, SqliteMeterErrors
 from tallystick.storage.sqlite.installation import SqliteInstallation
@@ -58,6 +59,7 @@ def _stores(database: SqliteDatabase, path: Path, now: int) -> Stores:
         api_keys=SqliteApiKeys(database),
         events=SqliteEventStore(database),
         usage=SqliteUsageReader(database),
+        day_rollups=SqliteDayRollups(database),
         counted_events=SqliteCountedEvents(database),
         lateness=SqliteLatenessBook(database),
         catalog=catalog,

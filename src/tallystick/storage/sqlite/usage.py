@@ -1,4 +1,4 @@
-"""Measured usage in SQLite: whole hours from rollups, ragged ends from the events."""
+"""Measured usage in SQLite: whole days and hours from rollups, ragged ends from the events."""
 
 from __future__ import annotations
 
@@ -18,18 +18,23 @@ from tallystick.domain.periods import Period, cut_at_hours, hour_of
 from tallystick.domain.quantity import PICO
 from tallystick.ports.archive import HourKey
 from tallystick.ports.event_store import UsageAndHistory, UsageCell
+from tallystick.storage.day_rollups import Part, Run, runs_of, whole_days
 from tallystick.storage.details import detail_of
 from tallystick.storage.sqlite.archived_events import archived_hour
+from tallystick.storage.sqlite.day_rollups import day_parts, days_total, latest_day, rolled_days
 from tallystick.storage.sqlite.rollups import hour_points
 from tallystick.storage.sqlite.statements import statements
 from tallystick.storage.usage_reading import group_by_group, hour_by_hour, measured
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tallystick.domain.meters import Meter
     from tallystick.storage.sqlite.database import SqliteDatabase
+
+LOOKED_BACK_US = 32 * DAY_US
+"""How much is looked through at once for the last usage before an instant."""
 
 _HALF_BITS = 32
 _SQL = statements("usage")
@@ -101,12 +106,21 @@ class _Reading:
         self._connection = connection
         self._selection = selection
         self._customer = customer
-        self._selection_id = self._id_of(selection)
-        span = connection.execute(self._rollups.span, (customer, self._selection_id)).fetchone()
+        selection_id = self._id_of(selection)
+        self._of = {"customer": customer, "selection_id": selection_id}
+        span = connection.execute(self._rollups.span, (customer, selection_id)).fetchone()
         self._span = Period(span[0], span[1] + DAY_US) if span else None
 
-    def hours(self, period: Period) -> list[tuple[int, str, RollupState]]:
+    def hours(self, period: Period) -> list[Part]:
         """Return hour, dimension and state of what the period has, oldest first."""
+        return self._read(period, self._stored)
+
+    def parts(self, period: Period) -> list[Part]:
+        """Return the same, days that are rolled up as one."""
+        return self._read(period, self._rolled_up)
+
+    def _read(self, period: Period, whole: Callable[[Period], list[Part]]) -> list[Part]:
+        """Fold the ends of a period from events, and read its whole hours."""
         if self._span is None or not self._span.overlaps(period):
             return []
         known = Period(
@@ -115,7 +129,7 @@ class _Reading:
         cut = cut_at_hours(Period(known.start_at, self._end_of_usage(known)))
         found = [row for end in cut.ends for row in self._folded(end)]
         if cut.whole_hours:
-            found += self._stored(cut.whole_hours)
+            found += whole(cut.whole_hours)
         return sorted(found, key=lambda row: row[:2])
 
     def _end_of_usage(self, known: Period) -> int:
@@ -140,33 +154,50 @@ class _Reading:
             ragged = [state for _, _, state in self._folded(Period(upto, at))]
             if ragged:
                 return ragged[0]
-        if upto <= self._span.start_at:
-            return EMPTY
-        row = self._connection.execute(
-            self._rollups.latest_cell_before,
-            {
-                "from_at": self._span.start_at,
-                "to_at": upto,
-                "selection_id": self._selection_id,
-                "customer": self._customer,
-            },
-        ).fetchone()
-        return _state(self._selection.fold, row) if row else EMPTY
+        while upto > self._span.start_at:
+            stretch = Period(max(self._span.start_at, upto - LOOKED_BACK_US), upto)
+            for run in reversed(self._runs(stretch)):
+                state = self._latest_in(run)
+                if state is not None:
+                    return state
+            upto = stretch.start_at
+        return EMPTY
 
-    def _stored(self, hours: Period) -> list[tuple[int, str, RollupState]]:
-        rows = self._connection.execute(
-            self._rollups.hour_cells,
-            {
-                "from_at": hours.start_at,
-                "to_at": hours.end_at,
-                "selection_id": self._selection_id,
-                "customer": self._customer,
-            },
-        )
+    def _latest_in(self, run: Run) -> RollupState | None:
+        """Return the last day or hour of some that has events."""
+        if run.is_rolled:
+            return latest_day(self._connection, self._of, run.period, self._selection.fold)
+        row = self._connection.execute(
+            self._rollups.latest_cell_before, self._rows_in(run.period)
+        ).fetchone()
+        return _state(self._selection.fold, row) if row else None
+
+    def _runs(self, hours: Period) -> list[Run]:
+        """Cut whole hours where days are rolled up and where they are not."""
+        days = whole_days(hours)
+        return runs_of(hours, self._rolled_days(days) if days else ())
+
+    def _rolled_days(self, days: Period) -> Sequence[int]:
+        return rolled_days(self._connection, self._of, days)
+
+    def _rolled_up(self, hours: Period) -> list[Part]:
+        found: list[Part] = []
+        for run in self._runs(hours):
+            found += self._days(run.period) if run.is_rolled else self._stored(run.period)
+        return found
+
+    def _days(self, days: Period) -> list[Part]:
+        return day_parts(self._connection, self._of, days, self._selection.fold)
+
+    def _stored(self, hours: Period) -> list[Part]:
+        rows = self._connection.execute(self._rollups.hour_cells, self._rows_in(hours))
         fold = self._selection.fold
         return [(row[0], row[1], _state(fold, row[2:])) for row in rows]
 
-    def _folded(self, part: Period) -> list[tuple[int, str, RollupState]]:
+    def _rows_in(self, hours: Period) -> dict[str, Any]:
+        return {**self._of, "from_at": hours.start_at, "to_at": hours.end_at}
+
+    def _folded(self, part: Period) -> list[Part]:
         """Fold the events of a part of one or two hours."""
         plain_id = self._id_of(Selection(self._selection.event_type))
         groups: dict[tuple[int, str], RollupState] = {}
@@ -194,20 +225,23 @@ class _Reading:
 
 
 class _TotalReading(_Reading):
-    """Reads what a period comes to: the database adds up hours where nothing but sums is kept."""
+    """Reads what a period comes to: the database adds up what it has where nothing but sums is
+    kept.
+    """
 
-    def _stored(self, hours: Period) -> list[tuple[int, str, RollupState]]:
+    def _days(self, days: Period) -> list[Part]:
+        """Return the days as if they were one, if they can be added up."""
+        if self._selection.fold is not Fold.SUM:
+            return super()._days(days)
+        total = days_total(self._connection, self._of, days)
+        return [(days.start_at, "", total)] if total.event_count else []
+
+    def _stored(self, hours: Period) -> list[Part]:
         """Return the whole hours as if they were one, if they can be added up."""
         if self._selection.fold is not Fold.SUM:
             return super()._stored(hours)
         count, high, low, pico = self._connection.execute(
-            _SQL["hours_total"],
-            {
-                "from_at": hours.start_at,
-                "to_at": hours.end_at,
-                "selection_id": self._selection_id,
-                "customer": self._customer,
-            },
+            _SQL["hours_total"], self._rows_in(hours)
         ).fetchone()
         if not count:
             return []
@@ -221,6 +255,9 @@ class _HistoryReading(_Reading):
 
     _rollups = _OF_HISTORY
     _only_history = True
+
+    def _rolled_days(self, _: Period) -> Sequence[int]:
+        return ()  # history is kept by hours alone
 
     def _end_of_usage(self, known: Period) -> int:
         """Return where the last hour ends if none of its events lies beyond the period: its rollup

@@ -16,6 +16,7 @@ from tallystick.storage.details import detail_of
 from tallystick.storage.report_rows import report_of
 from tallystick.storage.selections import Selections
 from tallystick.storage.sqlite.archived_events import archived_events, days_under_way
+from tallystick.storage.sqlite.day_rollups import faults_of_days
 from tallystick.storage.sqlite.events import corrected_event
 from tallystick.storage.sqlite.history import history_cells
 from tallystick.storage.sqlite.identities import IdentityIndex, identity_key
@@ -73,6 +74,7 @@ class _SqliteSnapshot:
         if identities != events:
             yield f"{identities} identities are kept for {events} events"
         yield from self._chain_faults()
+        yield from faults_of_days(self._connection)
 
     def _chain_faults(self) -> Iterator[str]:
         """Check that each hour's chain links all its events: usage is folded along it."""

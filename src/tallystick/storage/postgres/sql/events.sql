@@ -7,9 +7,10 @@ FROM usage_event_places;
 -- name: take_places
 SELECT array_agg(nextval('usage_event_places')) FROM generate_series(1, %s);
 
--- name: newest_selection
--- Selections are only ever added: the newest one says whether there are others than were read.
-SELECT COALESCE(MAX(id), 0) FROM selections;
+-- name: in_force
+-- Selections are only ever added: the newest one says whether there are others than were read. And
+-- the newest day that is rolled up, or about to be.
+SELECT COALESCE(MAX(id), 0), (SELECT MAX(day_at) FROM rolled_days) FROM selections;
 
 -- name: last_place
 SELECT last_value - 1 + is_called::integer FROM usage_event_places;

@@ -23,6 +23,10 @@ SELECT row_count FROM moved_tables WHERE name = %s;
 INSERT INTO moved_tables (name, row_count) VALUES (%s, %s)
 ON CONFLICT (name) DO UPDATE SET row_count = moved_tables.row_count + excluded.row_count;
 
+-- name: note_days
+INSERT INTO usage_days SELECT DISTINCT hour_at - hour_at % 86400000000 FROM usage_rollups
+ON CONFLICT DO NOTHING;
+
 -- name: finish
 UPDATE moving SET finished_at = %s;
 

@@ -1,5 +1,6 @@
--- name: catalog_version
-SELECT catalog_version FROM installation;
+-- name: in_force
+-- The catalog's version, and the newest day that is rolled up or about to be.
+SELECT catalog_version, (SELECT MAX(day_at) FROM rolled_days) FROM installation;
 
 -- name: append_events
 -- Those of one arrival.
