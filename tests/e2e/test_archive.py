@@ -55,8 +55,8 @@ def filled(settings: Settings) -> dict[str, str]:
         product.customers.link(links, now)
         for link in links:
             keep_items(product, link.stripe_customer_id, _items(link), now)
-        product.events.append([_event(number) for number in range(90)], now, is_history=True)
-        product.events.append([_event(90, at=now)], now).result()
+        product.events.append([event(number) for number in range(90)], now, is_history=True)
+        product.events.append([event(90, at=now)], now).result()
         product.book.notice(1_000)
     return {"TALLYSTICK_DATABASE_URL": settings.database_url}
 
@@ -76,7 +76,7 @@ def _items(link: CustomerLink) -> list[SubscriptionItem]:
     ]
 
 
-def _event(number: int, *, at: int | None = None) -> UsageEvent:
+def event(number: int, *, at: int | None = None) -> UsageEvent:
     properties = b'{"region":"%s", "n":%d}' % ((b"eu", b"us")[number % 2], number)
     spread = MAY.start_at + number * DAY_US // 4 + number * 1_234_567
     owner = CUSTOMERS[number % 3]

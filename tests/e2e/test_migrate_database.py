@@ -52,8 +52,7 @@ from tallystick.cli.main import main
 from tallystick.oversight import moving
 from tallystick.storage.postgres.moving import PostgresTarget
 
-moving.BATCH_ROWS = 100
-kept, left = PostgresTarget.add, int(sys.argv.pop(1))
+kept, left, moving.BATCH_ROWS = PostgresTarget.add, int(sys.argv.pop(1)), int(sys.argv.pop(1))
 
 def add(self, table, rows):
     global left
@@ -106,9 +105,10 @@ def source(tmp_path: Path) -> str:
     return url
 
 
-def killed_after(batches: int, source: str, target: str) -> None:
+def killed_after(batches: int, source: str, target: str, *, batch_rows: int = 100) -> None:
     """Move, and end by ``kill -9`` when so many batches are there."""
-    arguments = [str(batches), "migrate-database", "--from", source, "--to", target]
+    command = ["migrate-database", "--from", source, "--to", target]
+    arguments = [str(batches), str(batch_rows), *command]
     done = subprocess.run(
         [sys.executable, "-c", KILLED, *arguments], capture_output=True, check=False
     )

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from tallystick.domain.instants import DAY_US
+from tallystick.storage.postgres.locks import PARTITIONS
 from tallystick.storage.postgres.partitions import (
     DAYS_AHEAD,
     EMPTY_DAYS_KEPT,
@@ -69,6 +70,22 @@ def test_events_of_any_day_have_a_place(store: Store) -> None:
     read = [found.event.id for found in store.events.scan(0, 10)]
     assert read == ["old", "now", "far", "further", "next"]
     assert store.findings() == []
+
+
+def test_events_that_came_before_any_partition_keep_no_day_from_its_own(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url) as stranger:
+        stranger.execute("SELECT pg_advisory_xact_lock(%s)", (PARTITIONS,))
+        with opened(postgres_url) as store:  # it leaves partitions to whoever has the lock
+            append_at(store, NOW, old=5)
+            stranger.rollback()
+            wait_for_partition(store, NOW, NOW)
+            append_at(store, NOW, older=4, now=NOW)
+            assert days_of(store) == {
+                "old": "usage_events_elsewhen",
+                "older": "usage_events_elsewhen",
+                "now": partition_of(NOW),
+            }
+            assert store.findings() == []
 
 
 def test_a_long_reader_puts_a_partition_off_and_no_event(store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tallystick.ports.errors import StoreUnusable, TargetInUse
+from tallystick.storage.postgres.partitions import make_partitions
 from tallystick.storage.postgres.statements import statements
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class PostgresTarget:
 
     def begin(self, fingerprint: str, now: int) -> bool:
         """Make ready for a source; return whether some of it is here."""
+        make_partitions(self._database, now).result()  # before there are events for them
 
         def begin(connection: Connection) -> bool:
             state = connection.execute(_SQL["state"]).fetchone()

@@ -25,6 +25,7 @@ DAYS_AHEAD = 3
 EMPTY_DAYS_KEPT = 35
 """Days that keep their partition though nothing is in it: events may still come late."""
 
+_FIRST_AT = -(1 << 62)
 _DAY = re.compile(r"usage_events_(\d{4})_(\d\d)_(\d\d)")
 _SQL = statements("partitions")
 _log = structlog.get_logger()
@@ -54,7 +55,11 @@ def _look_after(connection: Connection, now: int) -> None:
 def _make_missing(connection: Connection, now: int) -> None:
     known = _partitions(connection)
     today = now - now % DAY_US
-    if known and "usage_events_past" not in known:
+    if (
+        known
+        and "usage_events_past" not in known
+        and not _first(connection, "came_early", from_at=_FIRST_AT, to_at=today)
+    ):
         _run(connection, "attach_past", before_at=today)
     oldest = min((name for name in known if _DAY.fullmatch(name)), default="")
     for day_at in range(today, today + DAYS_AHEAD * DAY_US + 1, DAY_US):
