@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from tallystick.ports.turns import Turn
+from tests.fixtures.patience import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from tallystick.wiring import Tallystick
@@ -53,7 +55,6 @@ def test_who_is_killed_gives_its_turn_back(store: Tallystick) -> None:
     finally:
         holder.kill()
         holder.communicate()
-    for _ in range(1_000):  # the server notices soon
-        if has_turn(store):
-            return
-    raise AssertionError("the turn of a process that is gone was not given back")
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while not has_turn(store):  # the server notices soon
+        assert time.monotonic() < give_up_at, "the turn of a process that is gone is not given back"
