@@ -22,17 +22,26 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tallystick.billing.dead_letters import Remedy
+from tallystick.billing.inbox import arrived
 from tallystick.config import Settings
 from tallystick.domain.aggregation import quantity_of
 from tallystick.domain.corrections import Correction
 from tallystick.domain.events import DEFAULT_SOURCE
-from tallystick.domain.instants import DAY_US, HOUR_US, MINUTE_US, parse_instant
+from tallystick.domain.instants import (
+    DAY_US,
+    HOUR_US,
+    MINUTE_US,
+    SECOND_US,
+    format_instant,
+    parse_instant,
+)
 from tallystick.domain.quantity import add_all
 from tallystick.domain.reports import ParkReason, ReportState
 from tallystick.domain.usage_records import figure_of, records_of
 from tallystick.oversight.invariants import check_store, check_stripe, reports_by_period
 from tallystick.pipeline.resolve import last_known_period
 from tallystick.ports.errors import PortError
+from tallystick.ports.inbox import Brought
 from tallystick.ports.outbox import Decision, StuckFilter
 from tallystick.wiring import Tallystick
 from tests.fixtures.billed_customers import METER, METERS, PRICES, BilledCustomers
@@ -123,6 +132,13 @@ class CrashPoints:
             return result
 
         setattr(owner, name, crashing)
+
+
+def shown(report: UsageReport) -> str:
+    """Return the few fields of a report that say what became of it."""
+    at = format_instant(report.timestamp * SECOND_US)
+    told = report.quantity if report.level is None else f"{report.quantity} to {report.level}"
+    return f"  {report.id} at {at}: {told}, {report.state} {report.reason or ''} {report.way}"
 
 
 _sandbox: list[ClockedSandbox] = []
@@ -292,8 +308,12 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.running.close()
         self.open()
 
-    @rule(customer=st.sampled_from(CUSTOMERS), name=st.sampled_from(sorted(METERS)))
-    def change_price(self, customer: str, name: str) -> None:
+    @rule(
+        customer=st.sampled_from(CUSTOMERS),
+        name=st.sampled_from(sorted(METERS)),
+        is_late=st.booleans(),
+    )
+    def change_price(self, customer: str, name: str, is_late: bool = False) -> None:
         """Move a customer to another price: of its meter, of another one, or without one.
 
         Not from one without a meter: what records such an item had cannot be read afterwards.
@@ -301,32 +321,55 @@ class ExactlyOnce(RuleBasedStateMachine):
         others = {METERS[one] for one in self.added[customer]}
         if self.prices[customer] != "recorded" and METERS[name] not in others:
             self.prices[customer] = name
-            self.sell(lambda: self.customers.change_price(customer, name))
+            self.sell(lambda: self.customers.change_price(customer, name), is_late)
 
-    @rule(customer=st.sampled_from(CUSTOMERS), name=st.sampled_from(sorted(METERS)))
-    def add_item(self, customer: str, name: str) -> None:
+    @rule(
+        customer=st.sampled_from(CUSTOMERS),
+        name=st.sampled_from(sorted(METERS)),
+        is_late=st.booleans(),
+    )
+    def add_item(self, customer: str, name: str, is_late: bool = False) -> None:
         """Sell a customer one price more; not of a meter that it has: that would bill twice."""
         held = {METERS[one] for one in (self.prices[customer], *self.added[customer])}
         if METERS[name] not in held:
             self.added[customer].append(name)
-            self.sell(lambda: self.customers.add_item(customer, name))
+            self.sell(lambda: self.customers.add_item(customer, name), is_late)
 
-    @rule(customer=st.sampled_from(CUSTOMERS), at_period_end=st.booleans())
-    def cancel(self, customer: str, at_period_end: bool) -> None:
+    @rule(customer=st.sampled_from(CUSTOMERS), at_period_end=st.booleans(), is_late=st.booleans())
+    def cancel(self, customer: str, at_period_end: bool, is_late: bool = False) -> None:
         self.cancelled.add(customer)
-        self.sell(lambda: self.customers.cancel(customer, at_period_end=at_period_end))
+        self.sell(lambda: self.customers.cancel(customer, at_period_end=at_period_end), is_late)
 
-    def sell(self, change: Callable[[], object]) -> None:
-        """Change a subscription, if Stripe lets it be changed so."""
+    def sell(self, change: Callable[[], object], is_late: bool) -> None:
+        """Change a subscription, if Stripe lets it be changed so; its webhooks may be late."""
 
         def attempt() -> None:
             with contextlib.suppress(stripe.InvalidRequestError):
                 change()
-            # as its webhook does, within seconds
-            for stripe_id in self.customers.stripe_ids.values():
-                self.running.stripe_mirror.read_subscriptions(stripe_id)
 
         self.calmly(attempt)
+        if not is_late:
+            self.webhooks_arrive()
+
+    @rule()
+    def webhooks_arrive(self) -> None:
+        """Let the product hear of all that became of subscriptions."""
+
+        def arrive() -> None:
+            product = self.running
+            bodies: list[bytes] = []
+            after, has_more = None, True
+            while has_more:
+                page = product.stripe.objects.events(after, "customer.subscription.*")
+                bodies += page.bodies
+                has_more = page.has_more
+                after = arrived(bodies[-1], Brought.WEBHOOK).event_id
+            for body in reversed(bodies):
+                product.inbox.add(arrived(body, Brought.WEBHOOK), self.clock.now()).result()
+            outcomes = product.inbox_worker.run()
+            assert set(outcomes) <= {"settled"}, outcomes
+
+        self.calmly(arrive)
 
     def faults(self, rules: list[dict[str, Any]]) -> None:
         self.failing = rules
@@ -352,6 +395,9 @@ class ExactlyOnce(RuleBasedStateMachine):
         """Let everything get well, and time pass until nothing is on its way."""
         self.faults([])
         self.crashes.armed = None
+        self.webhooks_arrive()
+        self.clock.advance(2 * MINUTE_US)  # what was used just now is past then
+        self.customers.advance_to(self.clock.now())
         for _ in range(ROUNDS_MAX):
             product = self.running
             product.reporter.run(at_once=True)
@@ -403,12 +449,13 @@ class ExactlyOnce(RuleBasedStateMachine):
             period,
         )
 
-    def present_period(self, product: Tallystick, report: UsageReport, known: Period) -> Period:
-        """Return a report's period as the mirror has it now; nothing may have followed its end."""
-        link = product.customers.find(report.customer)
+    def present_periods(self, product: Tallystick, customer: str, meter_key: str) -> list[Period]:
+        """Return the periods in which Stripe bills a meter, as all of its events tell them."""
+        link = product.customers.find(customer)
         assert link is not None
-        periods = product.billing_periods().of_meter(link, report.meter_key).periods
-        return next((one for one in periods if one.start_at == known.start_at), known)
+        found = product.billing_periods().of_meter(link, meter_key)
+        assert not found.conflict, found
+        return list(found.periods)
 
     def check(self) -> None:
         product = self.running
@@ -417,21 +464,45 @@ class ExactlyOnce(RuleBasedStateMachine):
             reports = list(snapshot.reports())
         stripe = check_stripe(reports, product.catalog.stripe_meter_ids(), product.stripe.summaries)
         assert [c.findings for c in (*checks, stripe) if not c.holds] == []
-        meters = product.catalog.meters().by_key
-        for (customer, meter_key, known), rows in reports_by_period(reports).items():
-            meter = meters[meter_key]
-            period = self.present_period(product, rows[-1], known)
-            measured = quantity_of(product.usage.usage(meter, customer, period), meter.aggregation)
-            late = add_all(r.quantity for r in rows if r.state is ReportState.PARKED)
+        grouped = reports_by_period(reports)
+        records = {key: rows for key, rows in grouped.items() if rows[0].stripe_item_id}
+        events = {key: rows for key, rows in grouped.items() if key not in records}
+        for (customer, meter_key, period), rows in records.items():
             theirs = self.at_stripe(product, rows[0], period)
-            assert theirs == measured - late, (customer, period, rows)
-            states = {r.state for r in rows}
-            allowed = {ReportState.DELIVERED, ReportState.PARKED, ReportState.REPLACED}
-            assert states <= allowed | {ReportState.DEAD}
-            for row in rows:
-                if row.state is ReportState.PARKED and row.reason not in WHILE_OPEN:
-                    is_over = row.period.end_at < self.clock.now()
-                    assert is_over or customer in self.cancelled, row
+            self.check_period(product, customer, meter_key, period, rows, theirs)
+        for customer, stripe_id in self.customers.stripe_ids.items():
+            for meter_key, stripe_meter in product.catalog.stripe_meter_ids().items():
+                for period in self.present_periods(product, customer, meter_key):
+                    rows = events.pop((customer, meter_key, period), [])
+                    theirs = self.sandbox.billed(
+                        self.settings.stripe_api_key or "", stripe_meter, stripe_id, period
+                    )
+                    self.check_period(product, customer, meter_key, period, rows, theirs)
+        assert not events, "reports of periods that Stripe does not have"
+
+    def check_period(
+        self,
+        product: Tallystick,
+        customer: str,
+        meter_key: str,
+        period: Period,
+        rows: list[UsageReport],
+        theirs: Decimal,
+    ) -> None:
+        meter = product.catalog.meters().by_key[meter_key]
+        measured = quantity_of(product.usage.usage(meter, customer, period), meter.aggregation)
+        withheld = (ReportState.PARKED, ReportState.DEAD)
+        late = add_all(r.quantity for r in rows if r.state in withheld)
+        assert theirs == measured - late, (
+            f"{customer}, {meter_key}, {period}: Stripe bills {theirs}, measured {measured}, late "
+            f"{late}\n" + "\n".join(shown(row) for row in rows)
+        )
+        allowed = {ReportState.DELIVERED, ReportState.REPLACED, *withheld}
+        assert {r.state for r in rows} <= allowed
+        for row in rows:
+            if row.state in withheld and row.reason not in WHILE_OPEN:
+                is_over = row.period.end_at < self.clock.now()
+                assert is_over or customer in self.cancelled, row
 
     def teardown(self) -> None:
         if self.product is None:
