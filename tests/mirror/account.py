@@ -195,6 +195,22 @@ class Account:
             assert time.monotonic() < give_up_at
             time.sleep(0.005)
 
+    def wait_until_told(self) -> None:
+        """Wait until no webhook is on its way: an invoice changes when the one of its creation has
+        been answered.
+        """
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        after: dict[str, str] = {}
+        while True:
+            page = self.call("get", "/v1/events", limit=100, **after)
+            if any(event["pending_webhooks"] for event in page["data"]):
+                assert time.monotonic() < give_up_at
+                time.sleep(0.02)
+            elif page["has_more"]:
+                after = {"starting_after": page["data"][-1]["id"]}
+            else:
+                return
+
     def observe(self) -> None:
         """Write down what every item on a clock is now."""
         seen: set[str] = set()

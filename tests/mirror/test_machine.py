@@ -219,6 +219,7 @@ class Histories(RuleBasedStateMachine):
             self.account.faults([])
             if self.account.prices:
                 self.change_plans()
+                self.account.wait_until_told()
                 self.product.synchronizer.plan()
                 self.product.synchronizer.sync_fully()
                 self.assert_true()
