@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from decimal import Decimal
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
@@ -16,6 +17,7 @@ from tallystick.domain.meters import Aggregation, Meter
 from tallystick.domain.periods import Period
 from tallystick.oversight.invariants import check_store
 from tallystick.ports.errors import UsageOverflow
+from tallystick.storage.sqlite.identities import IdentityIndex
 from tallystick.wiring import Tallystick
 from tests.contract.backends import BACKENDS, NOW, Backend, put_in_force
 
@@ -51,6 +53,17 @@ def findings(product: Tallystick) -> list[str]:
     with product.snapshots.snapshot() as snapshot:
         checks = check_store(snapshot, product.catalog.meters())
     return [finding for check in checks for finding in check.findings]
+
+
+def test_a_store_that_is_warm_judges_as_before_and_reads_no_log_again(backend: Backend) -> None:
+    backend.product.events.append([event("a"), event("b")], NOW).result()
+    with Tallystick(backend.product.settings) as started:
+        started.ingest.warm_up()
+        with mock.patch.object(
+            IdentityIndex, "load", side_effect=AssertionError("the log was read again")
+        ):
+            again = started.events.append([event("a"), event("c"), event("b", "2")], NOW)
+            assert again.result() == [DUPLICATE, ACCEPTED, CONFLICT]
 
 
 def test_append_judges_each_event_by_identity_and_content(backend: Backend) -> None:

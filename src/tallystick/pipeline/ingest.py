@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import UNSET
@@ -19,7 +20,7 @@ from tallystick.domain.instants import HOUR_US, format_instant, from_datetime
 from tallystick.domain.meters import MeterSet
 from tallystick.domain.quantity import QuantityError, is_short_whole, parse_quantity
 from tallystick.pipeline.event_draft import EventDraft, Refusal
-from tallystick.ports.errors import UsageOverflow
+from tallystick.ports.errors import StoreUnavailable, UsageOverflow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +75,13 @@ class Ingest:
         self._clock = clock
         self._meters = MeterSet()
         self._meters_read_at: float = -METERS_SECONDS
+
+    def warm_up(self) -> None:
+        """Have what the first append needs in memory, so that no client waits for it. Where the
+        store cannot be read now, its first append reads it.
+        """
+        with suppress(StoreUnavailable):
+            self._events.warm_up()
 
     def check(self, drafts: Sequence[EventDraft | Refusal], source: str | None = None) -> Batch:
         """Sort events into those that can be stored and those that are refused, each with its

@@ -108,6 +108,14 @@ class EventStore(Protocol):
         """Return how many events are stored."""
         ...
 
+    def warm_up(self) -> None:
+        """Read beforehand what the first append would have to read.
+
+        Raises:
+            StoreUnavailable: the first append reads it.
+        """
+        ...
+
 
 class UsageReader(Protocol):
     """Measured usage, without scanning events."""

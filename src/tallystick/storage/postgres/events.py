@@ -122,6 +122,9 @@ class PostgresEventStore:
             (count,) = connection.execute(_SQL["count_events"]).fetchone() or (0,)
         return int(count)
 
+    def warm_up(self) -> None:
+        """Read nothing: which identities are known is the database's to remember."""
+
     def _append(
         self,
         connection: Connection,

@@ -81,6 +81,10 @@ class SqliteEventStore:
         with self._database.read() as connection:
             return int(connection.execute(_SQL["count_events"]).fetchone()[0])
 
+    def warm_up(self) -> None:
+        """Read the identities at the log's end, and the filter: a second or two."""
+        self._database.write(self._log.refresh).result()
+
 
 def stored_event(row: tuple[Any, ...]) -> StoredEvent:
     """Return the event that a row of the log holds."""
@@ -123,7 +127,7 @@ class _LogWriter:
         *,
         is_history: bool,
     ) -> list[EventStatus]:
-        self._refresh(connection)
+        self.refresh(connection)
         known = self._identities.find(connection, identities)
         if not known and len(set(identities)) == len(identities):
             statuses = [EventStatus.ACCEPTED] * len(events)
@@ -143,7 +147,7 @@ class _LogWriter:
         return statuses
 
     def find(self, connection: sqlite3.Connection, identity: bytes) -> StoredEvent | None:
-        self._refresh(connection)
+        self.refresh(connection)
         seq = self._identities.find(connection, [identity]).get(identity)
         if seq is None:
             return None
@@ -153,7 +157,7 @@ class _LogWriter:
     def correct(
         self, connection: sqlite3.Connection, corrections: Sequence[Correction], now: int
     ) -> list[CorrectionStatus]:
-        self._refresh(connection)
+        self.refresh(connection)
         self._rollups.forget()  # their hours are folded beside what it remembers
         identities = [identity_key(each.source, each.id) for each in corrections]
         places = self._identities.find(connection, identities)
@@ -164,7 +168,7 @@ class _LogWriter:
             for identity, each in zip(identities, corrections, strict=True)
         ]
 
-    def _refresh(self, connection: sqlite3.Connection) -> None:
+    def refresh(self, connection: sqlite3.Connection) -> None:
         """Take in what other connections committed since the last append."""
         (data_version,) = connection.execute("PRAGMA data_version").fetchone()
         if data_version != self._data_version:
