@@ -8,7 +8,7 @@ from random import Random
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.bench.bare import BareTable
+from tests.bench.bare import BareTable, commits_made
 from tests.bench.corpus import CUSTOMERS, Corpus, month_start
 from tests.bench.load import LoadResult, drive
 from tests.bench.server import MeasuredServer, MemoryWatch, measured_server
@@ -23,6 +23,7 @@ ROUNDS = 3
 SINGLE_PACE = 4_000
 LIVE_STEP = timedelta(microseconds=20)
 _BARE = timedelta(seconds=1)
+_BARE_FILL_ROWS = 1_000
 
 NAMES = (
     "ingest_batch100",
@@ -92,23 +93,26 @@ class Bench:
         """Measure batches and SQLite alone by turns, so that both have the same minutes."""
         bare = BareTable(folder)
         missing = self._scale.small - bare.rows()
-        bare.insert(
-            self._ordered.batches(max(0, missing) // BATCH, BATCH, datetime.now(UTC), _BARE)
-        )
-        rates, alone = [], []
+        bodies = self._ordered.batches(max(0, missing) // BATCH, BATCH, datetime.now(UTC), _BARE)
+        bare.insert(bodies, _BARE_FILL_ROWS)
+        rates, alone, at_once = [], [], []
         with self._processor("ingest_batch100", ROUNDS * self._scale.round):
             for _ in range(ROUNDS):
+                before = commits_made(self._server.database)
                 rates.append(self._round(self._ordered, CONNECTIONS).per_second)
+                commits = commits_made(self._server.database) - before
+                at_once.append(self._scale.round / commits)
                 bodies = self._ordered.batches(
                     self._scale.round // BATCH, BATCH, datetime.now(UTC), _BARE
                 )
-                alone.append(bare.insert(bodies))
+                alone.append(bare.insert(bodies, round(at_once[-1])))
         bare.close()
         self.values["ingest_batch100"] = median(rates)
         self.values["ingest_batch100_vs_bare"] = median(
             ours / theirs for ours, theirs in zip(rates, alone, strict=True)
         )
         self.asides["bare_rows_per_second"] = median(alone)
+        self.asides["rows_per_commit"] = median(at_once)
 
     @contextmanager
     def _processor(self, name: str, events: int) -> Iterator[None]:
