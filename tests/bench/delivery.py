@@ -26,7 +26,7 @@ from tallystick.domain.reports import (
 from tallystick.pipeline.deliver import CLAIM_BATCH, LEASE_US
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.outbox import Due
-from tallystick.stripe_gateway.transport import new_transport
+from tallystick.stripe_gateway.transport import Transport
 from tallystick.wiring import Tallystick
 from tests.fixtures.billed_customers import METER, BilledCustomers
 
@@ -154,7 +154,7 @@ def _measure_transports(folder: Path, number: int, measured: Measured) -> None:
     """Send single meter events by each transport of the SDK; processor time per call."""
     transports: dict[str, Any] = {
         "requests": stripe.RequestsClient,
-        "session": new_transport,
+        "ours": Transport,
         "urllib": stripe.UrllibClient,
     }
     clock = SystemClock()

@@ -16,7 +16,7 @@ from tallystick.stripe_gateway.pace import (
     Pace,
     start_under,
 )
-from tallystick.stripe_gateway.transport import new_transport
+from tallystick.stripe_gateway.transport import Transport
 from tallystick.stripe_gateway.versions import API_VERSION
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class StripeConnection:
         if api_base:
             base = api_base.rstrip("/")
             self._addresses = {"api": base, "files": base, "connect": base, "meter_events": base}
-        self._transport = new_transport()
+        self._transport = Transport()
         self.client = self.client_of(api_key)
         basic = BASIC_PER_SECOND_LIVE if self.livemode else BASIC_PER_SECOND_TEST
         self.pace = Pace(rate or start_under(basic), clock)
