@@ -19,6 +19,8 @@ STUCK = statements("stuck_reports")
 PLANS = {
     ("outbox", "claimable"): ["usage_reports_ready"],
     ("outbox", "wake"): ["usage_reports_waiting"],
+    ("outbox", "lease"): ["usage_reports USING INTEGER PRIMARY KEY"],
+    ("outbox", "settle"): ["usage_reports USING INTEGER PRIMARY KEY"],
     ("outbox", "next_in_lane"): ["usage_reports_lanes"],
     ("outbox", "next_attempt_at"): ["usage_reports_ready", "usage_reports_waiting"],
     ("outbox", "reported"): ["report_totals USING PRIMARY KEY"],
@@ -38,10 +40,8 @@ def test_a_hot_statement_uses_its_index(tmp_path: Path, topic: str, name: str) -
     statement = {"outbox": OUTBOX, "stuck_reports": STUCK}[topic][name]
     connection = connect(path)
     try:
-        named = statement.count(":") > 0
-        parameters: dict[str, None] | list[None] = (
-            dict.fromkeys(_names(statement)) if named else [None] * statement.count("?")
-        )
+        parameters: dict[str, None] | list[None] = dict.fromkeys(_names(statement))
+        parameters = parameters or [None] * statement.count("?")
         rows = connection.execute("EXPLAIN QUERY PLAN " + statement, parameters).fetchall()
     finally:
         connection.close()

@@ -25,6 +25,9 @@ HOUR = {"from_at": TODAY + DAY_US, "to_at": TODAY + DAY_US + HOUR_US}
 CUSTOMER = {"customer": "c17", "type": "seen", "is_history": False}
 CELL = {"customer": "c17", "selection_id": 1, "is_history": False}
 KEYS = (["c17"], [1], [False], [TODAY], [""])
+LEASE = {"now": 30_700, "limit": 100, "lease_until": 99}
+OUTCOMES = ([30_001], [1], ["delivered"], [False], [None], ["send"], [9], [9])
+LANES = {"now": 9, "customers": ["cus_17", "cus_18"], "meters": ["seen", "seen"]}
 UUIDS = ["00000000-0000-0000-0000-000000000017"]
 TOMORROW = partition_of(TODAY + DAY_US)
 
@@ -47,6 +50,17 @@ INSERT INTO stale_days
 SELECT 'c' || n % 500, 1, {TODAY} - (n / 500) * {DAY_US} FROM generate_series(0, 19999) AS n;
 INSERT INTO event_corrections (seq, value, actor, reason, corrected_at)
 SELECT n, 0, 'a', 'b', 0 FROM generate_series(1, 9000) AS n;
+INSERT INTO usage_reports (
+    customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
+    window_end_at, sequence, quantity, timestamp, identifier, state, way, is_increment, closes_at,
+    stage, wake_at, planned_at
+)
+SELECT 'c' || n % 900, 'cus_' || n % 900, 'seen', 0, 9, 0, 9, n / 900, 1, 5, 'ts1-' || n,
+    CASE WHEN n < 30000 THEN 'delivered' ELSE 'pending' END, 'meter_events', false, n % 700,
+    CASE WHEN n < 30000 THEN 'unverified' WHEN n < 30600 THEN 'ready' WHEN n < 30900 THEN 'waiting'
+        ELSE 'queued' END,
+    n, 0
+FROM generate_series(0, 59999) AS n;
 """
 
 DAY_KEYS = (["c17", "c18"], [1, 1], [TODAY, TODAY])
@@ -62,6 +76,7 @@ BY_PLACE = r"Index Scan using usage_events_\w+_seq_idx"
 BY_CUSTOMER = rf"(Index|Bitmap Index) Scan (using|on) {TOMORROW}_customer_occurred_at_idx"
 ANY_BY_CUSTOMER = rf"Scan (using|on) {TOMORROW}_customer_occurred_at_idx"
 BY_IDENTITY = r"Index Scan using event_identities_pkey|Bitmap Index Scan on event_identities_pkey"
+BY_REPORT = r"Index Scan using usage_reports_pkey"
 BY_EVENT = r"Index (Only )?Scan (Backward )?using event_corrections_by_event"
 
 HOT: list[tuple[str, str, Any, list[str]]] = [
@@ -90,6 +105,10 @@ HOT: list[tuple[str, str, Any, list[str]]] = [
     ("usage", "received_at", (17, TODAY + DAY_US), [rf"Index Scan using {TOMORROW}_seq_idx"]),
     ("corrections", "places_of", (UUIDS,), [BY_IDENTITY, BY_PLACE]),
     ("corrections", "newest_correction", (17,), [BY_EVENT]),
+    ("outbox", "wake", LEASE, ["Index Scan using usage_reports_waiting"]),
+    ("outbox", "claim", LEASE, ["Index Scan using usage_reports_ready", BY_REPORT]),
+    ("outbox", "settle", OUTCOMES, [BY_REPORT]),
+    ("outbox", "next_in_lane", LANES, [BY_REPORT, r"Scan using usage_reports_lanes"]),
     ("corrections", "lock_hours", (["c17"], [1], [TODAY]), [BY_KEY]),
 ]
 TABLES = r"Seq Scan on (usage_|event_|day_|rolled_|stale_)"

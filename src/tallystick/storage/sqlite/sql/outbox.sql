@@ -149,6 +149,7 @@ WHERE usage_reports.id = outcome.id AND lease_token = outcome.token
 RETURNING id, lease_token;
 
 -- name: next_in_lane
+-- One that is to be resolved later waits at the head.
 WITH lane (stripe_customer_id, meter_key, now) AS (VALUES (?, ?, ?)),
 head (id, now) AS (
     SELECT (
