@@ -16,6 +16,7 @@ from tallystick.ports.outbox import (
     Depth,
     Due,
     Outcome,
+    Reported,
     Settlement,
     StuckFilter,
 )
@@ -103,6 +104,46 @@ def test_who_lost_its_lease_marks_no_report(store: Tallystick, other: Tallystick
     states = {report.customer: report.state for report in store.book.reports()}
     assert [claim.report.customer for claim in refused] == ["acme"]
     assert states == {"acme": PENDING, "bolt": DELIVERED}
+
+
+def test_a_large_batch_settles_each_report_in_its_own_way(
+    store: Tallystick, other: Tallystick
+) -> None:
+    """Whatever its neighbours in the batch came to, and whose lease of them was lost."""
+    ways = (
+        Settlement(DELIVERED, wake_at=NOW + 70),
+        Settlement(PENDING, "429: slow", NOW + 80, step=Step.SEND_FRESH),
+        Settlement(PENDING, "503", NOW + 90, maybe_taken=True),
+        Settlement(DEAD, "no_meter"),
+        Settlement(ReportState.REPLACED, "not_cancellable"),
+    )
+    customers = [f"c{number:03}" for number in range(100)]
+    for customer in customers:
+        plan(store, planned(customer), planned(customer, 1))
+    claims = sorted(taken(store), key=lambda claim: claim.report.customer)
+    taken(other, NOW + LEASE_US, limit=9)
+    again = {each.customer for each in store.book.reports() if each.attempts == 2}
+    outcomes = [Outcome(claim, ways[place % 5]) for place, claim in enumerate(claims)]
+    lost = store.outbox.settle(outcomes, NOW + LEASE_US)
+    assert {claim.report.customer for claim in lost} == again
+    first = {each.customer: each for each in store.book.reports() if each.sequence == 0}
+    for place, customer in enumerate(customers):
+        report, settlement = first[customer], ways[place % 5]
+        if customer in again:
+            assert (report.state, report.reason, report.maybe_taken) == (PENDING, None, True)
+            continue
+        assert (report.state, report.reason) == (settlement.state, settlement.reason)
+        assert (report.maybe_taken, report.step) == (settlement.maybe_taken, settlement.step)
+        is_ended = settlement.state is not PENDING
+        assert report.settled_at == (NOW + LEASE_US if is_ended else None)
+        tried_at = None if settlement.step is Step.SEND_FRESH else NOW
+        assert report.first_attempt_at == tried_at
+        counted = 0 if settlement.state is ReportState.REPLACED else report.quantity
+        assert store.book.reported(customer, "seen", PERIOD) == Reported(
+            counted + planned(customer, 1).quantity, 2
+        )
+    ended = {c for place, c in enumerate(customers) if place % 5 in (0, 3, 4)} - again
+    assert {who([claim])[0] for claim in taken(store)} == {(c, "seen", 1) for c in ended}
 
 
 def test_a_settled_report_is_not_settled_again(store: Tallystick) -> None:
