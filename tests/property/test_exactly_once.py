@@ -463,7 +463,8 @@ class ExactlyOnce(RuleBasedStateMachine):
             checks = check_store(snapshot, product.catalog.meters())
             reports = list(snapshot.reports())
         stripe = check_stripe(reports, product.catalog.stripe_meter_ids(), product.stripe.summaries)
-        assert [c.findings for c in (*checks, stripe) if not c.holds] == []
+        findings = [c.findings for c in (*checks, stripe) if not c.holds]
+        assert not findings, findings
         grouped = reports_by_period(reports)
         records = {key: rows for key, rows in grouped.items() if rows[0].stripe_item_id}
         events = {key: rows for key, rows in grouped.items() if key not in records}

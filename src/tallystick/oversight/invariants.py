@@ -178,22 +178,31 @@ def _total(reported: Reported | None) -> str:
 def _check_reported(
     snapshot: Snapshot, meters: MeterSet, reports: Iterable[UsageReport]
 ) -> CheckResult:
-    """Check that reports add up to the events that they cover, unless more is due."""
+    """Check that reports add up to the events that they cover, unless more is due.
+
+    Events that take each other's quantity back leave nothing to report: then reports cover the
+    whole period, and none of them says so.
+    """
     due = snapshot.due()
     grouped = reports_by_period(reports)
-    measured = MeasuredPeriods()
+    covered, whole = MeasuredPeriods(), MeasuredPeriods()
     for (customer, meter_key, period), rows in grouped.items():
-        covered_upto = min(period.end_at, max(report.window.end_at for report in rows))
-        measured.cover(meters.by_key[meter_key], customer, period, covered_upto)
+        meter = meters.by_key[meter_key]
+        upto = max(report.window.end_at for report in rows)
+        covered.cover(meter, customer, period, min(period.end_at, upto))
+        whole.cover(meter, customer, period, period.end_at)
     for stored in snapshot.events():
-        measured.add(stored)
+        covered.add(stored)
+        whole.add(stored)
     findings = []
     for (customer, meter_key, period), rows in grouped.items():
-        expected = measured.quantity(meter_key, customer, period)
+        expected = covered.quantity(meter_key, customer, period)
         reported = add_all(
             report.quantity for report in rows if report.state is not ReportState.REPLACED
         )
-        if reported != expected and (customer, meter_key) not in due:
+        if reported == expected or (customer, meter_key) in due:
+            continue
+        if reported != whole.quantity(meter_key, customer, period):
             findings.append(
                 f"{customer}, {meter_key}, {period}: reported {plain(reported)}, "
                 f"measured {plain(expected)} without history"
