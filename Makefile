@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 KEEP ?=
+CLIENT ?=
 DB ?= sqlite
 POSTGRES := $(filter postgres,$(DB))
 SEED := $(or $(SEED),$(shell od -An -N3 -tu4 /dev/urandom | tr -d ' '))
@@ -30,9 +31,9 @@ $(VENV)/.dev: $(VENV)/.runtime
 
 setup: $(VENV)/.dev ## make .venv with everything that development needs
 
-demo: $(VENV)/.runtime $(if $(POSTGRES),$(VENV)/.dev) ## an access log to 1,753 invoices, against the sandbox (KEEP=1 leaves it running; DB=postgres: two servers, two workers)
+demo: $(VENV)/.runtime $(if $(POSTGRES),$(VENV)/.dev) ## an access log to 1,753 invoices, against the sandbox (KEEP=1 leaves it running; DB=postgres: two servers, two workers; CLIENT=1: by the client library)
 	$(if $(and $(POSTGRES),$(KEEP)),$(error the PostgreSQL server of the demo ends with it: KEEP=1 goes with SQLite alone))
-	$(if $(POSTGRES),$(BIN)/python -m tests.postgres_server )$(BIN)/tallystick demo $(if $(KEEP),--keep) $(if $(POSTGRES),--database-url '{url}')
+	$(if $(POSTGRES),$(BIN)/python -m tests.postgres_server )$(BIN)/tallystick demo $(if $(KEEP),--keep) $(if $(CLIENT),--client) $(if $(POSTGRES),--database-url '{url}')
 
 test: $(VENV)/.dev ## every test (SEED=n repeats what was chosen at random)
 	SEED=$(SEED) $(BIN)/python -m pytest -n auto --hypothesis-seed=$(SEED) --randomly-seed=$(SEED)

@@ -15,8 +15,8 @@ from tests.fixtures.paths import ROOT
 MODULES = {"PyYAML": "yaml"}
 
 
-def server_modules() -> list[str]:
-    """Return the modules that only the extras bring."""
+def server_requirements() -> list[str]:
+    """Return the names of what only the extras bring."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     bare = {requirement.split(">")[0] for requirement in project["dependencies"]}
     names = [
@@ -26,17 +26,18 @@ def server_modules() -> list[str]:
         if extra != "all"
     ]
     assert {"stripe", "psycopg", "pyarrow", "uvloop"} <= set(names)
-    return [MODULES.get(name, name) for name in names if name not in bare]
+    return [name for name in names if name not in bare]
 
 
 def run_without_extras(code: str) -> subprocess.CompletedProcess[str]:
     """Run code in a process in which the extras' modules cannot be imported."""
+    modules = [MODULES.get(name, name) for name in server_requirements()]
     barrier = f"""
         import sys
 
         class Missing:
             def find_spec(self, name, path=None, target=None):
-                if name.split(".")[0] in {server_modules()!r}:
+                if name.split(".")[0] in {modules!r}:
                     raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
         sys.meta_path.insert(0, Missing())

@@ -17,8 +17,11 @@ DEMO_SECONDS_MAX = 600
 COMMANDS = {
     "imported": ["make", "--no-print-directory", "demo"],
     "through the client library": [sys.executable, "-m", "tallystick.cli.main", "demo", "--client"],
+    "on PostgreSQL, through the client library": [
+        *("make", "--no-print-directory", "demo", "DB=postgres", "CLIENT=1")
+    ],
 }
-"""The ways in which the log reaches the server: the figures are the same."""
+"""The ways in which the log reaches a server: the figures are the same."""
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from tallystick.client.connection import ServerConnection
 from tests.fixtures.commands import answer_of, tallystick
 from tests.fixtures.paths import CATALOG_FILE, EXAMPLE, LOG_FILE
 from tests.fixtures.ports import free_port
+from tests.fixtures.postgres import fresh_database
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,16 +84,20 @@ def test_servers_without_workers_and_a_worker_share_a_database(
 
 
 @pytest.mark.slow
-def test_a_short_demo_prints_the_same_on_both_databases(postgres_url: str, tmp_path: Path) -> None:
+def test_a_short_demo_prints_the_same_on_both_databases_and_by_the_client_library(
+    tmp_path: Path,
+) -> None:
     example = tmp_path / "example"
     shutil.copytree(EXAMPLE, example)
     with gzip.open(LOG_FILE, "rb") as whole, gzip.open(example / LOG_FILE.name, "wb") as part:
         part.writelines(islice(whole, LOG_LINES))
-    printed = []
-    for more in ([], ["--database-url", postgres_url]):
-        done = tallystick("demo", "--example", str(example), *more)
-        assert done.returncode == 0, done.stdout + done.stderr
-        printed.append(done.stdout)
-    assert printed[0] == printed[1]
-    assert f"{LOG_LINES} accepted" in printed[0]
-    assert "0 of " in printed[0].splitlines()[-1]
+    printed = set()
+    for sent in ([], ["--client"]):
+        with fresh_database() as url:
+            for stored in ([], ["--database-url", url]):
+                done = tallystick("demo", "--example", str(example), *stored, *sent)
+                assert done.returncode == 0, done.stdout + done.stderr
+                printed.add(done.stdout)
+    (once,) = printed
+    assert f"{LOG_LINES} accepted" in once
+    assert "0 of " in once.splitlines()[-1]

@@ -13,12 +13,12 @@ IGNORED = re.compile(r" {2}# type: ignore\[([\w-]+(?:, [\w-]+)*)\]$")
 FOUND = re.compile(r"^client_api\.py:(\d+): error: .*\[([\w-]+)\]$", re.MULTILINE)
 
 
-def run_mypy(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+def run_mypy(folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Check a text in a folder that has nothing else."""
     (folder / "client_api.py").write_text(text, "utf-8")
     environment = {name: value for name, value in os.environ.items() if name != "MYPYPATH"}
     return subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "client_api.py"],
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", *options, "client_api.py"],
         cwd=folder,
         env=environment,
         capture_output=True,
