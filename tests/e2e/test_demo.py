@@ -12,7 +12,7 @@ from tests.fixtures.commands import tallystick
 from tests.fixtures.paths import ROOT
 from tests.fixtures.recount import recount
 
-DEMO_SECONDS_MAX = 600
+DEMO_SECONDS_MAX = 1_800
 
 COMMANDS = {
     "imported": ["make", "--no-print-directory", "demo"],
