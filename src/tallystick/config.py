@@ -17,6 +17,9 @@ CONFIG_FILE = "tallystick.yaml"
 PREFIX = "TALLYSTICK_"
 POSTGRES_SCHEMES = ("postgresql://", "postgres://")
 
+API_PROCESSES_MAX = 64
+"""Processes for requests: more than the one that stores can have work from."""
+
 
 class ConfigError(ValueError):
     """A setting that cannot be; the message names it and where it came from."""
@@ -51,6 +54,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     port: int = 8787
     """The port it listens on; 0 takes a free one."""
+
+    api_processes: int = 0
+    """Processes that `tallystick serve` takes requests in, beside the one that stores; 0: all of it
+    in one process. For SQLite.
+    """
 
     api_key: str | None = None
     """The key that `tallystick import` sends its events with."""
@@ -184,6 +192,10 @@ def _check(settings: Settings) -> None:
         raise ConfigError(f"{PREFIX}STRIPE_RATE is {settings.stripe_rate}; 1 is the least")
     if not 0 <= settings.port <= 65_535:
         raise ConfigError(f"{PREFIX}PORT is {settings.port}; 0 to 65535 are ports")
+    if not 0 <= settings.api_processes <= API_PROCESSES_MAX:
+        raise ConfigError(
+            f"{PREFIX}API_PROCESSES is {settings.api_processes}; 0 to {API_PROCESSES_MAX} can be"
+        )
     if settings.retention_days < 1:
         raise ConfigError(f"{PREFIX}RETENTION_DAYS is {settings.retention_days}; 1 is the least")
     if settings.report_seconds < 1:

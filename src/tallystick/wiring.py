@@ -33,9 +33,14 @@ from tallystick.pipeline.rejections import Rejections
 from tallystick.pipeline.report import Reporter
 from tallystick.pipeline.resolve import Resolver
 from tallystick.ports.clock import Clock, SystemClock
+from tallystick.storage.sqlite.api_keys import SqliteApiKeys
 from tallystick.storage.sqlite.backup import Copied, back_up, restore
+from tallystick.storage.sqlite.events import SqliteEventStore
+from tallystick.storage.sqlite.inbox import SqliteInbox
 from tallystick.storage.sqlite.moving import moving_source
+from tallystick.storage.sqlite.sent_writes import WriteClient
 from tallystick.storage.sqlite.stores import open_sqlite
+from tallystick.storage.sqlite.write_service import WriteService
 from tallystick.stripe_gateway.catalog import CatalogGateway
 from tallystick.stripe_gateway.connection import StripeConnection
 from tallystick.stripe_gateway.endpoints import WebhookEndpoints
@@ -50,6 +55,7 @@ from tallystick.stripe_gateway.stream_sink import MeterEventStreamSink
 from tallystick.stripe_gateway.usage_sink import MeterEventSink, UsageRecordSink
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
@@ -99,11 +105,13 @@ class Stripe:
 class Tallystick:
     """The product on one database. Close it, or use it as a context manager."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, writer: WriteClient | None = None
+    ) -> None:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
         self.archive = cache(lambda: open_archive(settings))
-        stores = open_stores(settings, self.archive, self.clock.now())
+        stores = open_stores(settings, self.archive, self.clock.now(), writer)
         self._database = stores.database
         self.installation: Installation = stores.installation
         self.turns: Turns = stores.turns
@@ -270,6 +278,13 @@ class Tallystick:
         is_ours = link.test_clock_id is None
         return self.clock.now() if is_ours else self.billing_periods().now_of(link)
 
+    def write_service(self) -> WriteService:
+        """Return what does the writes of other processes of this server, on SQLite."""
+        assert isinstance(self.events, SqliteEventStore)
+        assert isinstance(self.inbox, SqliteInbox)
+        assert isinstance(self.api_keys, SqliteApiKeys)
+        return WriteService(self.events, self.inbox, self.api_keys)
+
     def close(self) -> None:
         """Finish what was begun and close the database."""
         self._database.close()
@@ -286,17 +301,32 @@ class Tallystick:
         self.close()
 
 
-def open_stores(settings: Settings, archive: Callable[[], Archive], now: int) -> Stores:
-    """Open the database that the settings name; PostgreSQL's driver is only imported for it.
+def open_stores(
+    settings: Settings,
+    archive: Callable[[], Archive],
+    now: int,
+    writer: WriteClient | None = None,
+) -> Stores:
+    """Open the database that the settings name; PostgreSQL's driver is only imported for it. On
+    SQLite the ``writer`` does the writes that come often, if there is one.
 
     Raises:
         StoreUnavailable, StoreUnusable: it cannot be opened.
     """
     if not settings.is_postgres:
-        return open_sqlite(settings.sqlite_path(), archive, now)
+        return open_sqlite(settings.sqlite_path(), archive, now, writer)
     from tallystick.storage.postgres.stores import open_postgres
 
     return open_postgres(settings.database_url, archive, now)
+
+
+def open_beside_writer(
+    settings: Settings, connection: socket.socket, on_lost: Callable[[], None]
+) -> Tallystick:
+    """Open the product in a process that has another one write: one that serves the connection with
+    its ``write_service``. ``on_lost`` is called, in a thread of its own, when that one is gone.
+    """
+    return Tallystick(settings, writer=WriteClient(connection, on_lost))
 
 
 def has_database(settings: Settings) -> bool:

@@ -163,7 +163,7 @@ class Bench:
 
 def measure(scale: Scale, seed: int, folder: Path, wanted: set[str]) -> Bench:
     """Run what the wanted figures need, on a database in the folder; a filled one is used again."""
-    with measured_server(folder) as server:
+    with measured_server(folder, api_processes=1) as server:
         bench = Bench(server, scale, seed)
         bench.at_small(folder)
         if wanted & set(NAMES[2:3] + NAMES[5:]):

@@ -1,4 +1,4 @@
-"""A server to measure: a real process on a database of its own, with the example's two meters."""
+"""A server to measure: real processes on a database of its own, with the example's two meters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SAMPLE_SECONDS = 0.2
 
 
 class MeasuredServer:
-    """A running server, and what the system knows of its process."""
+    """A running server, and what the system knows of its processes."""
 
     def __init__(self, target: Target, pid: int, database: Path) -> None:
         self.target = target
@@ -32,15 +32,12 @@ class MeasuredServer:
         self.database = database
 
     def processor_seconds(self) -> float:
-        """Return the processor time that the server has used."""
-        return processor_seconds(self.pid)
+        """Return the processor time that the server's processes have used."""
+        return sum(map(processor_seconds, _family(self.pid)))
 
     def memory_mb(self) -> float:
-        """Return the server's resident memory."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1024
-        raise RuntimeError("the system does not tell a process's memory")
+        """Return the memory of the server's processes, what they share counted once."""
+        return sum(map(_proportional_mb, _family(self.pid)))
 
     def events_stored(self) -> int:
         """Return how many events the database has."""
@@ -77,16 +74,33 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def _family(pid: int) -> Iterator[int]:
+    """Return a process and those that it started and that still run."""
+    yield pid
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        yield from _family(int(child))
+
+
+def _proportional_mb(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("the system does not tell a process's share of memory")
+
+
 @contextmanager
-def measured_server(folder: Path) -> Iterator[MeasuredServer]:
+def measured_server(folder: Path, *, api_processes: int = 0) -> Iterator[MeasuredServer]:
     """Start a server on the folder's database, which is made if there is none."""
     database = folder / "bench.db"
-    with running_server(f"sqlite:///{database}", folder) as (target, pid):
+    url = f"sqlite:///{database}"
+    with running_server(url, folder, api_processes=api_processes) as (target, pid):
         yield MeasuredServer(target, pid, database)
 
 
 @contextmanager
-def running_server(url: str, folder: Path) -> Iterator[tuple[Target, int]]:
+def running_server(
+    url: str, folder: Path, *, api_processes: int = 0
+) -> Iterator[tuple[Target, int]]:
     """Start a server on a database, with the example's catalog; return where it is and its process
     id.
     """
@@ -101,5 +115,6 @@ def running_server(url: str, folder: Path) -> Iterator[tuple[Target, int]]:
             )
         key = key_for(product, "bench")
     environment = {"TALLYSTICK_DATABASE_URL": url, "TALLYSTICK_STRIPE_API_KEY": ""}
-    with LocalServer("bench", ["serve", "--port", "0"], environment, folder) as server:
+    arguments = ["serve", "--port", "0", "--api-processes", str(api_processes)]
+    with LocalServer("bench", arguments, environment, folder) as server:
         yield Target(server.url, key), server.pid

@@ -2,9 +2,10 @@
 
     python -m tests.crash.chaos --kills 200 --seed 7
 
-Four clients send batches, some of them twice. After each kill the server starts on the same file,
-and everything that was acknowledged before must be known to it. At the end usage must equal what
-was acknowledged, counted once, and `tallystick verify` must find nothing.
+Four clients send batches, some of them twice. The server is one process, or divided into three, of
+which the first or the one that stores is killed. After each kill it starts on the same file, and
+everything that was acknowledged before must be known to it. At the end usage must equal what was
+acknowledged, counted once, and `tallystick verify` must find nothing.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from random import Random
 from rich.console import Console
 
 from tallystick.billing.catalog_file import read_catalog
-from tallystick.cli.local_servers import LocalServer
 from tallystick.client.connection import ServerConnection, ServerUnreachable
 from tallystick.config import Settings
 from tallystick.domain.instants import format_instant, parse_instant
 from tallystick.domain.periods import Period
 from tallystick.oversight.invariants import check_store
 from tallystick.wiring import Tallystick
+from tests.fixtures.divided import DividedServer, kill
 from tests.fixtures.keys import key_for
 from tests.fixtures.paths import CATALOG_FILE
 
@@ -67,15 +68,17 @@ class Chaos:
         missing = self._missing()
         return missing + self._findings()
 
-    def _serve(self, name: str) -> LocalServer:
+    def _serve(self, name: str, count: int = 0) -> DividedServer:
         environment = {
             "TALLYSTICK_DATABASE_URL": self._settings.database_url,
             "TALLYSTICK_STRIPE_API_KEY": "",
         }
-        return LocalServer(name, ["serve", "--port", "0"], environment, self._folder)
+        return DividedServer(environment, self._folder, count=count, name=name)
 
     def _one_life(self, number: int) -> None:
-        server = self._serve(f"life{number}")
+        count = self._random.choice((0, 1))
+        server = self._serve(f"life{number}", count)
+        victim = server.store if count and self._random.random() < 0.5 else server.pid
         seeds = [self._random.random() for _ in range(CLIENTS)]
         clients = [
             threading.Thread(target=self._send, args=(client, server.url, Random(seed)))
@@ -84,9 +87,10 @@ class Chaos:
         for client in clients:
             client.start()
         time.sleep(self._random.uniform(0, LIFE_SECONDS_MAX))
-        server.kill()
+        kill(victim)
         for client in clients:
             client.join()
+        server.wait()  # of the others, if any, some may still be ending
 
     def _send(self, client: int, url: str, random: Random) -> None:
         connection = ServerConnection(url, self._key)

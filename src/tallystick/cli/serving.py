@@ -13,10 +13,14 @@ import typer
 from tallystick.cli.output import console, print_json
 from tallystick.cli.session import InputError, log_warnings, opened, settings
 from tallystick.cli.works import works_of
+from tallystick.config import API_PROCESSES_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import uvicorn
 
+    from tallystick.config import Settings
     from tallystick.wiring import Tallystick
     from tallystick.workers.background import Work
 
@@ -53,8 +57,13 @@ def serve(
     no_workers: bool = typer.Option(
         False, "--no-workers", help="Only the API; `tallystick worker` runs the workers."
     ),
+    api_processes: int | None = typer.Option(
+        None,
+        help="Take requests in so many processes beside the one that stores (SQLite); "
+        "else TALLYSTICK_API_PROCESSES.",
+    ),
 ) -> None:
-    """Run the API and the workers in one process, until SIGTERM or Ctrl-C.
+    """Run the API and the workers, in one process unless told otherwise, until SIGTERM or Ctrl-C.
 
     Prints `listening on http://HOST:PORT` when it is ready.
 
@@ -63,9 +72,33 @@ def serve(
     from tallystick.observability.logs import configure_logs
 
     configure_logs()
+    found = settings()
+    where = (host or found.host, found.port if port is None else port)
+    count = found.api_processes if api_processes is None else api_processes
+    if count:
+        _check_divided(found, count)
+        from tallystick.cli.api_processes import Division
+
+        with opened():  # whatever is wrong with the database is said before anything starts
+            listener = _listen(*where)
+        Division(found, listener, count, with_workers=not no_workers).run()
+        return
     with opened() as product:
-        listener = _listen(host or settings().host, settings().port if port is None else port)
+        listener = _listen(*where)
         _run(product, listener, [] if no_workers else works_of(product))
+
+
+def _check_divided(found: Settings, count: int) -> None:
+    if not 0 <= count <= API_PROCESSES_MAX:
+        raise InputError(
+            "invalid_api_processes", f"--api-processes is {count}; 0 to {API_PROCESSES_MAX} can be"
+        )
+    if found.is_postgres:
+        raise InputError(
+            "api_processes_need_sqlite",
+            "API processes share one SQLite file's writer; on PostgreSQL start several "
+            "`tallystick serve` instead",
+        )
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -85,16 +118,33 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _run(product: Tallystick, listener: socket.socket, works: list[Work]) -> None:
+    from tallystick.workers.background import Background
+
+    background = Background(works)
+    server = server_of(product)
+    background.start()
+    try:
+        run_server(server, listener, lambda: announce(listener))
+    finally:
+        background.stop()
+
+
+def spare_collector() -> None:
+    """Have Python look for garbage less often, and not among what is loaded by now."""
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
+
+
+def server_of(product: Tallystick) -> uvicorn.Server:
+    """Return a server for the API over a product that is ready for events."""
     import uvicorn
 
     from tallystick.api.app import create_app
     from tallystick.api.events_protocol import EventsProtocol
-    from tallystick.workers.background import Background
 
-    background = Background(works)
-    gc.freeze()  # what is loaded by now stays
-    gc.set_threshold(COLLECT_AFTER)
-    server = uvicorn.Server(
+    product.ingest.warm_up()
+    spare_collector()
+    return uvicorn.Server(
         uvicorn.Config(
             create_app(product),
             http=EventsProtocol,
@@ -106,23 +156,25 @@ def _run(product: Tallystick, listener: socket.socket, works: list[Work]) -> Non
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
     )
-    background.start()
-    _announce(server, listener)
-    try:
-        server.run(sockets=[listener])
-    finally:
-        background.stop()
 
 
-def _announce(server: uvicorn.Server, listener: socket.socket) -> None:
-    """Say where the server listens as soon as it does."""
+def run_server(
+    server: uvicorn.Server, listener: socket.socket, on_started: Callable[[], None]
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; ``on_started`` is called as soon as requests are taken."""
 
-    def wait_and_print() -> None:
+    def wait_and_tell() -> None:
         while not server.started and not server.should_exit:
             threading.Event().wait(0.01)
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        typer.echo(f"listening on http://{shown}:{port}")
+        on_started()
 
-    threading.Thread(target=wait_and_print, daemon=True, name="announce").start()
+    threading.Thread(target=wait_and_tell, daemon=True, name="announce").start()
     signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
+    server.run(sockets=[listener])
+
+
+def announce(listener: socket.socket) -> None:
+    """Say where the server listens."""
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    typer.echo(f"listening on http://{shown}:{port}")

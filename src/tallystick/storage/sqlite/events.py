@@ -46,6 +46,17 @@ class SqliteEventStore:
     ) -> Future[list[EventStatus]]:
         """Append events in order, once each, and add them to their selections' rollups."""
         identities = [identity_key(event.source, event.id) for event in events]
+        return self.append_known_as(identities, events, received_at, is_history=is_history)
+
+    def append_known_as(
+        self,
+        identities: Sequence[bytes],
+        events: Sequence[UsageEvent],
+        received_at: int,
+        *,
+        is_history: bool,
+    ) -> Future[list[EventStatus]]:
+        """Append events whose ``identity_key`` somebody made already."""
         return self._database.write(
             lambda connection: self._log.append(
                 connection, events, identities, received_at, is_history=is_history
@@ -62,10 +73,12 @@ class SqliteEventStore:
 
     def find(self, source: str, event_id: str) -> StoredEvent | None:
         """Return the event known under this identity, with its correction."""
+        return self.look_up(source, event_id).result()
+
+    def look_up(self, source: str, event_id: str) -> Future[StoredEvent | None]:
+        """Return the same, once the writer, which knows the identities, has found it."""
         identity = identity_key(source, event_id)
-        return self._database.write(
-            lambda connection: self._log.find(connection, identity)
-        ).result()
+        return self._database.write(lambda connection: self._log.find(connection, identity))
 
     def scan(self, after_seq: int, limit: int) -> list[StoredEvent]:
         """Return stored events in the order of their ``seq``."""
@@ -83,7 +96,11 @@ class SqliteEventStore:
 
     def warm_up(self) -> None:
         """Read the identities at the log's end, and the filter: a second or two."""
-        self._database.write(self._log.refresh).result()
+        self.warming().result()
+
+    def warming(self) -> Future[None]:
+        """Do the same, and wait for nothing."""
+        return self._database.write(self._log.refresh)
 
 
 def stored_event(row: tuple[Any, ...]) -> StoredEvent:

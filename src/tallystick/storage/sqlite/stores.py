@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tallystick.storage.sqlite.api_keys import SqliteApiKeys
@@ -19,6 +20,7 @@ from tallystick.storage.sqlite.migrations import migrate
 from tallystick.storage.sqlite.mirror import SqliteMirror
 from tallystick.storage.sqlite.outbox import SqliteOutbox, SqliteReportBook
 from tallystick.storage.sqlite.period_book import SqlitePeriodBook
+from tallystick.storage.sqlite.sent_writes import SentApiKeys, SentEventStore, SentInbox
 from tallystick.storage.sqlite.stuck_reports import SqliteConfirmations, SqliteStuckReports
 from tallystick.storage.sqlite.sync import SqliteSyncLedger
 from tallystick.storage.sqlite.turns import SqliteTurns
@@ -31,10 +33,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tallystick.ports.archive import Archive
+    from tallystick.storage.sqlite.sent_writes import WriteClient
 
 
-def open_sqlite(path: Path, archive: Callable[[], Archive], now: int) -> Stores:
-    """Bring the file up to this version, making it if there is none, and open it.
+def open_sqlite(
+    path: Path, archive: Callable[[], Archive], now: int, writer: WriteClient | None = None
+) -> Stores:
+    """Bring the file up to this version, making it if there is none, and open it; events, webhooks
+    and the use of keys are written by the ``writer``, if there is one.
 
     Raises:
         StoreUnusable: it is not a database, cannot be written, or was made by a newer or altered
@@ -44,10 +50,18 @@ def open_sqlite(path: Path, archive: Callable[[], Archive], now: int) -> Stores:
     migrate(path, now)
     database = SqliteDatabase(path, archive)
     try:
-        return _stores(database, path, now)
+        stores = _stores(database, path, now)
     except BaseException:
         database.close()  # or its threads would keep a process that gives up alive
         raise
+    if writer is None:
+        return stores
+    return replace(
+        stores,
+        events=SentEventStore(database, writer),
+        inbox=SentInbox(database, writer),
+        api_keys=SentApiKeys(database, writer),
+    )
 
 
 def _stores(database: SqliteDatabase, path: Path, now: int) -> Stores:
