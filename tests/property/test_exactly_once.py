@@ -47,6 +47,7 @@ from tallystick.wiring import Tallystick
 from tests.fixtures.billed_customers import METER, METERS, PRICES, BilledCustomers
 from tests.fixtures.clocked_sandbox import ClockedSandbox
 from tests.fixtures.postgres import fresh_database
+from tests.property.broken_once import BROKEN_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -542,48 +543,6 @@ class TestExactlyOnce(ExactlyOnce.TestCase):  # type: ignore[valid-type,misc]  #
 @pytest.mark.timeout(600)
 class TestExactlyOnceOnPostgres(ExactlyOnceOnPostgres.TestCase):  # type: ignore[valid-type,misc]
     settings = settings_for(-(-EXAMPLES // 4))
-
-
-Steps = list[tuple[str, dict[str, Any]]]
-
-BROKEN_ONCE: dict[str, Steps] = {
-    "what is missing in a total adds up in several ways": [
-        ("begin", {"way": "meter_events", "how": "sum", "level": "sum", "thresholds": False}),
-        ("reject", {"times": 2}),
-        ("use", {"customer": "bob", "value": 32, "age_us": 129}),
-        ("deliver", {"used": [("ada", 7)]}),
-        ("reject", {"times": 2}),
-        ("correct", {"customer": "bob", "share": 65}),
-        ("report", {"at_once": False, "used": [("bob", 28), ("ada", 15)]}),
-        ("replace", {"newest": 3, "value": None}),
-        ("deliver", {"used": [("leo", 29)]}),
-    ],
-    "a cancellation cuts a period short that was reported": [
-        ("begin", {"way": "meter_events", "how": "sum", "level": "last", "thresholds": False}),
-        ("deliver", {"used": [("bob", 19), ("leo", 46), ("cat", 46)]}),
-        ("report", {"at_once": False, "used": [("ada", 24), ("cat", 26), ("bob", 2)]}),
-        ("outage", {"days": 2, "kind": "server_error_after", "rounds": 3, "used": [("leo", 43)]}),
-        ("reject", {"times": 1}),
-        ("cancel", {"customer": "bob", "at_period_end": False}),
-        ("deliver", {"used": [("ada", 3), ("bob", 44)]}),
-        ("outage", {"days": 1, "kind": "cut_before", "rounds": 1, "used": [("bob", 40)]}),
-        ("cancel", {"customer": "ada", "at_period_end": False}),
-    ],
-    "Stripe fails as a restarted process asks whose key it has": [
-        ("begin", {"way": "meter_events", "how": "sum", "level": "sum", "thresholds": False}),
-        ("fail", {"kind": "server_error", "path": "*", "skip": 0, "times": 1}),
-        ("restart", {}),
-        ("arm", {"point": "before_record"}),
-        ("deliver", {"used": [("ada", 7)]}),
-    ],
-    "an event that died waits for nothing once it is driven again": [
-        ("begin", {"way": "meter_events", "how": "sum", "level": "sum", "thresholds": False}),
-        ("reject", {"times": 1}),
-        ("wait", {"minutes": 83, "used": [("ada", 15), ("cat", 27)]}),
-        ("deliver", {"used": [("cat", 44), ("ada", 5)]}),
-    ],
-}
-"""Histories that the search found something with, each run every time."""
 
 
 @pytest.mark.timeout(600)
