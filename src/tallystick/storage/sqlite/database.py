@@ -41,7 +41,7 @@ QUEUE_MAX = 4_096
 READERS_MAX = 8
 """Connections kept for reading; more readers at once get connections that are closed after use."""
 
-CACHE_KIB = 32_768
+CACHE_KIB = 16_384
 """Page cache of the writer."""
 
 CHECKPOINT_SECONDS = 1

@@ -8,6 +8,7 @@ it is read from there.
 
 from __future__ import annotations
 
+from binascii import unhexlify
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,6 @@ STEP = 1_024
 """Identities of one step: some milliseconds, which a commit waits for now and then."""
 
 _DIGEST_BYTES = 16
-_TIME_BYTES = 6
 _UUID_CHARS = 36
 _SQL = statements("identities")
 
@@ -46,11 +46,9 @@ def identity_key(source: str, event_id: str) -> bytes:
     digest = identity_of(source, event_id)
     if len(event_id) == _UUID_CHARS and event_id[14] == "7":
         try:
-            time = bytes.fromhex(event_id[:8] + event_id[9:13])
-        except ValueError:
+            return unhexlify(event_id[:8] + event_id[9:13]) + digest
+        except ValueError:  # it only looks like one
             return digest
-        if len(time) == _TIME_BYTES:
-            return time + digest
     return digest
 
 
