@@ -153,6 +153,25 @@ def test_a_killed_process_leaves_its_events_to_the_next(installation: Installati
     assert list(installation.spool.iterdir()) == []
 
 
+def test_a_process_that_ends_without_closing_has_flushed(installation: Installation) -> None:
+    script = f"""
+        import sys, tallystick, tallystick.client.recorder
+        tallystick.client.recorder.EXIT_SECONDS = {PATIENCE_SECONDS}
+        client = tallystick.Client(sys.argv[1], sys.argv[2], spool=sys.argv[3])
+        print(*(client.record("http_request", customer="acme") for _ in range(200)))
+    """
+    with installation.serve() as server:
+        arguments = (server.url, installation.key, str(installation.spool))
+        ended = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(script), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert sorted(installation.stored()) == sorted(ended.stdout.split())
+    assert list(installation.spool.iterdir()) == []
+
+
 def test_a_full_disk_refuses_the_event_and_keeps_what_was_taken(
     installation: Installation,
 ) -> None:

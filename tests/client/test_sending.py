@@ -130,6 +130,18 @@ def test_a_server_is_left_alone_for_as_long_as_it_asks() -> None:
     assert caught.value.retry_after_seconds == 7
 
 
+def test_attempts_are_further_and_further_apart_and_never_in_step(tmp_path: Path) -> None:
+    with tallystick.Client(NOWHERE, "key", spool=tmp_path) as client:
+        pause_after = client._sender._pause_after
+        for failures, longest in enumerate([0.5, 1, 2, 4, 8, 16, 30, 30]):
+            pauses = [pause_after(ServerUnreachable("away"), failures) for _ in range(50)]
+            assert all(0 <= pause <= longest for pause in pauses)
+            assert len(set(pauses)) > 40
+            assert max(pauses) > longest / 2
+            asked = [pause_after(ServerUnreachable("busy", 7), failures) for _ in range(50)]
+            assert all(7 <= pause <= 7 + longest for pause in asked)
+
+
 def test_a_connection_that_the_server_closed_when_idle_is_no_failure() -> None:
     with ScriptedServer([], closes=True).running() as server:
         connection = ServerConnection(server.url, "key")
