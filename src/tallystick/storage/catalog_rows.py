@@ -12,7 +12,7 @@ from tallystick.domain.prices import Price, price_from_stripe
 from tallystick.domain.quantity import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tallystick.domain.catalog import Catalog
 
@@ -54,6 +54,30 @@ def meter_row(meter: Meter, stripe_meter_id: str) -> Row:
         meter.formula,
         stripe_meter_id,
     )
+
+
+def keep_rows(
+    connection: Any,
+    sql: Mapping[str, Any],
+    catalog: Catalog,
+    *,
+    meter_ids: dict[str, str],
+    price_ids: dict[str, str],
+    retired: Sequence[str],
+    now: int,
+) -> None:
+    """Write a catalog's rows, by a backend's statements, in the transaction of a connection."""
+    connection.execute(sql["next_catalog_version"])
+    for meter in catalog.meters:
+        connection.execute(sql["keep_meter"], meter_row(meter, meter_ids[meter.key]))
+    for source in catalog.sources:
+        connection.execute(sql["keep_source"], (source.name, source.derives_ids))
+    for row in price_rows(catalog, price_ids, now):
+        connection.execute(sql["replace_price"], (now, row[1], row[0]))
+        connection.execute(sql["keep_price"], row)
+    for key in retired:
+        connection.execute(sql["retire_price"], (now, key))
+    connection.execute(sql["keep_document"], (document_text(catalog), now))
 
 
 def price_of(row: Row) -> Price:

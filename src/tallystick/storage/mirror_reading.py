@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tallystick.domain.item_history import PriceTerms
 from tallystick.storage.mirror_rows import known_items, object_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from contextlib import AbstractContextManager
 
     from tallystick.domain.item_history import KnownItem
     from tallystick.ports.mirror import MirroredObject, ObjectKind
+    from tallystick.storage.readable import Readable
 
 OBJECTS_BATCH = 500
 """Objects read at once: a reader's snapshot is not held while they are worked on."""
 
 
-class _Readable(Protocol):
-    """A database whose connections take a statement and its parameters."""
-
-    def read(self) -> AbstractContextManager[Any]:
-        """Return a connection that sees one snapshot until the block ends."""
-        ...
-
-
 class MirrorReading:
     """The reading half of ``Mirror``."""
 
-    def __init__(self, reader: _Readable, sql: Mapping[str, Any]) -> None:
+    def __init__(self, reader: Readable, sql: Mapping[str, Any]) -> None:
         self._reader = reader
         self._sql = sql
 
