@@ -92,7 +92,6 @@ def appended(product: Tallystick, events: Sequence[UsageEvent]) -> list[EventSta
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_archived_days_move_along_and_are_read_where_they_are(
     filled: dict[str, str], settings: Settings, postgres_url: str
 ) -> None:
@@ -152,7 +151,6 @@ def goes_on(environment: dict[str, str], settings: Settings) -> None:
     assert after == shown(settings)
 
 
-@pytest.mark.timeout(300)
 def test_a_database_whose_archive_is_not_named_says_so(
     filled: dict[str, str], settings: Settings, postgres_url: str
 ) -> None:

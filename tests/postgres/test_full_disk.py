@@ -24,6 +24,7 @@ from tallystick.ports.clock import SystemClock
 from tallystick.wiring import Tallystick
 from tests.fixtures.keys import key_for
 from tests.fixtures.paths import CATALOG_FILE
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.fixtures.postgres import postgres_server
 from tests.fixtures.small_disk import small_disk
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from tests.fixtures.postgres import PostgresServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # servers start, and recover
+pytestmark = pytest.mark.slow  # servers start, and recover
 
 DISK_KILOBYTES = 128 * 1_024
 FILE_BYTES_MAX = {"data": 1_500_000, "log": 65_536}
@@ -42,7 +43,6 @@ than a segment, so that no commit gets through.
 
 BATCH = 500
 BATCHES_MAX = 400
-SECONDS_MAX = 60
 NO_ROOM = ("No space left on device", "File too large")
 
 
@@ -118,7 +118,7 @@ class Sender:
             for each in range(BATCH)
         ]
         return httpx2.post(
-            f"{self.url}/v1/events", json=events, headers=self._headers, timeout=SECONDS_MAX
+            f"{self.url}/v1/events", json=events, headers=self._headers, timeout=PATIENCE_SECONDS
         )
 
     def send_next(self) -> httpx2.Response:
@@ -132,7 +132,7 @@ class Sender:
             f"{self.url}/v1/customers/acme/usage",
             params={"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"},
             headers=self._headers,
-            timeout=SECONDS_MAX,
+            timeout=PATIENCE_SECONDS,
         )
         assert answer.status_code == 200, answer.text
         (requests,) = (one for one in answer.json()["usage"] if one["meter"] == "api_requests")
@@ -227,6 +227,6 @@ def test_a_log_without_room_ends_the_server_and_loses_nothing(way: str, tmp_path
         assert any(words in server.said() for words in NO_ROOM)
         room.make_room()
         server.start()
-        give_up_at = time.monotonic() + SECONDS_MAX
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
         while sender.send_next().status_code != 200:
             assert time.monotonic() < give_up_at
