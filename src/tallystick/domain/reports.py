@@ -138,8 +138,7 @@ class EventKey(NamedTuple):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class UsageReport:
+class UsageReport(NamedTuple):
     """One line of the outbox.
 
     ``quantity`` is the difference, possibly negative; ``timestamp`` is in whole seconds, as Stripe
