@@ -101,6 +101,7 @@ class Chaos:
             try:
                 connection.post_events([self._lines[event_id] for event_id in ids])
             except ServerUnreachable:
+                connection.close()  # it may be open still: 503 from a process that is left for now
                 return
             self.acknowledged.update(ids)
 
