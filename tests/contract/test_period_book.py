@@ -17,6 +17,7 @@ from tallystick.domain.reports import ReportState, Step, StrayReason
 from tallystick.domain.subscriptions import CustomerLink
 from tallystick.ports.mirror import ItemPast, ObjectKind, ObjectReading, PresentItem
 from tallystick.ports.outbox import (
+    Due,
     Outcome,
     Rearrangement,
     Reported,
@@ -95,6 +96,16 @@ def test_a_period_keeps_the_end_that_it_came_to_have(store: Tallystick) -> None:
     assert sent.closes_at == PERIOD.end_at
     assert waiting.closes_at == CUT.end_at  # as urgent as the new end makes it
     assert store.period_book.periods("acme", "else") == []
+
+
+def test_who_knows_another_end_of_a_period_plans_nothing_for_it(store: Tallystick) -> None:
+    plan(store, planned(state=ReportState.DELIVERED))
+    assert store.period_book.rearrange(sorted_anew(periods=(CUT,)), NOW)
+    one = Due("acme", "seen", -1)
+    assert not store.book.record(one, [planned(sequence=1)], NOW, due_again_at=None)
+    assert len(by_sequence(store)) == 1
+    after = planned(sequence=1, period=CUT)
+    assert store.book.record(one, [after], NOW, due_again_at=None)
 
 
 def test_a_stand_in_is_delivered_and_looked_for(store: Tallystick) -> None:

@@ -137,8 +137,9 @@ class ReportBook(Protocol):
     ) -> bool:
         """Write planned reports to the outbox and say when more of this will be due, if so.
 
-        All or nothing. False if another process planned the same sequence first: nothing was
-        written then. It stays due too where more events were noticed since ``due`` was read.
+        All or nothing. False if another process planned the same sequence first, or knows that a
+        period ended at another instant: nothing was written then. It stays due too where more
+        events were noticed since ``due`` was read.
         """
         ...
 

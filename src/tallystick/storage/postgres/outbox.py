@@ -67,6 +67,8 @@ class PostgresReportBook:
 
         def record(connection: Connection) -> None:
             lock_lanes(connection, reports)
+            for period in {report.period for report in reports}:
+                _refuse_another_end(connection, due, period)
             for report in reports:
                 add_report(connection, report, now)
             if due_again_at is None:
@@ -155,6 +157,18 @@ def lock_lanes(connection: Connection, reports: Iterable[PlannedReport | UsageRe
     what stands at their heads. Comes before anything that looks at a lane.
     """
     connection.execute(_SQL["lock_lanes"], {**_lanes(reports), "lock": LANES})
+
+
+def _refuse_another_end(connection: Connection, due: Due, period: Period) -> None:
+    """Refuse a plan for a period of which another process knows meanwhile that it ended otherwise.
+
+    Raises:
+        SequenceTaken
+    """
+    key = (due.customer, due.meter_key, period.start_at)
+    row = connection.execute(_SQL["known_end"], key).fetchone()
+    if row is not None and row[0] != period.end_at:
+        raise SequenceTaken
 
 
 def add_report(connection: Connection, report: PlannedReport, now: int) -> None:

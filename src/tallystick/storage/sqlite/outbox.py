@@ -68,6 +68,8 @@ class SqliteReportBook:
         """Write planned reports to the outbox and say when more of this will be due, if so."""
 
         def record(connection: sqlite3.Connection) -> None:
+            for period in {report.period for report in reports}:
+                _refuse_another_end(connection, due, period)
             for report in reports:
                 add_report(connection, report, now)
             if due_again_at is None:
@@ -146,6 +148,18 @@ def _notice(connection: sqlite3.Connection, limit: int) -> int:
     connection.execute(_SQL["mark_due"], {"after": after, "upto": upto})
     connection.execute(_SQL["notice_upto"], (upto,))
     return int(upto - after)
+
+
+def _refuse_another_end(connection: sqlite3.Connection, due: Due, period: Period) -> None:
+    """Refuse a plan for a period of which another process knows meanwhile that it ended otherwise.
+
+    Raises:
+        SequenceTaken
+    """
+    key = (due.customer, due.meter_key, period.start_at)
+    row = connection.execute(_SQL["known_end"], key).fetchone()
+    if row is not None and row[0] != period.end_at:
+        raise SequenceTaken
 
 
 def add_report(connection: sqlite3.Connection, report: PlannedReport, now: int) -> None:

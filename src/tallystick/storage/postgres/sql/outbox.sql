@@ -59,6 +59,10 @@ UPDATE report_totals SET quantity = quantity - %(quantity)s
 WHERE customer = %(customer)s AND meter_key = %(meter_key)s
     AND period_start_at = %(period_start_at)s;
 
+-- name: known_end
+SELECT period_end_at FROM usage_reports WHERE customer = %s AND meter_key = %s AND period_start_at = %s
+ORDER BY sequence DESC LIMIT 1;
+
 -- name: mark_due_again
 INSERT INTO report_due (customer, meter_key, mark) VALUES (%s, %s, nextval('due_marks'))
 ON CONFLICT (customer, meter_key) DO UPDATE SET mark = excluded.mark, not_before = 0;

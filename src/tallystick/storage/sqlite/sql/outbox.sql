@@ -55,6 +55,10 @@ UPDATE report_totals SET
     quantity_pico = (quantity_pico + :pico) % 1000000000000
 WHERE customer = :customer AND meter_key = :meter_key AND period_start_at = :period_start_at;
 
+-- name: known_end
+SELECT period_end_at FROM usage_reports WHERE customer = ? AND meter_key = ? AND period_start_at = ?
+ORDER BY sequence DESC LIMIT 1;
+
 -- name: next_mark
 UPDATE installation SET due_mark = due_mark + 1;
 
