@@ -2,15 +2,17 @@
 
     python -m tests.bench.history --days 100 --events 1000000 --folder DIR
 
-Makes a database whose days are all archived, then measures ingest and live usage on it, and on
-one with a million events over the same days, in turns. Run again on the folder, it only measures.
+Makes a database whose days are all archived, lets the product roll them up, then measures ingest
+and live usage on it, and on one with a million events over the same days, in turns. Run again on
+the folder, it only measures.
 
 What is made how: half a day is made event by event; every other half day is the same one later,
 with ids of its own, so that each event has its own place, time, id and identity. The files are
-written by the product's archive, which reads each back. Rollups, spans, identities and the ledger's
-rows are what ingest and `archive run` would have written, but are inserted in bulk, without the
-events passing through the log; `--check` lets the product verify some days. What is measured
-afterwards is the product alone.
+written by the product's archive, which reads each back. Rollups of hours, spans, identities and
+the ledger's rows are what ingest and `archive run` would have written, but are inserted in bulk,
+without the events passing through the log; `--check` lets the product verify some days. The days'
+rollups are made by the job of the product's worker. What is measured afterwards is the product
+alone.
 """
 
 from __future__ import annotations
@@ -270,11 +272,24 @@ class History:
         )
         connection.execute("UPDATE installation SET noticed_seq = ?", (last_seq + 1,))
 
+    def roll_up(self) -> dict[str, float]:
+        """Let the product roll up its days; return how many rollups that wrote, and what they cost
+        of processor time.
+        """
+        spent = time.process_time()
+        with self._opened() as product:
+            rollups = product.day_roller.keep_up()
+        seconds = time.process_time() - spent
+        return {"rollups": rollups, "processor_seconds": round(seconds, 1)}
+
+    def _opened(self) -> Tallystick:
+        return Tallystick(Settings(database_url=f"sqlite:///{self.database}"))
+
     def check(self, days: int) -> int:
         """Let the product verify some of the archived days; return how many are not as they must
         be.
         """
-        with Tallystick(Settings(database_url=f"sqlite:///{self.database}")) as product:
+        with self._opened() as product:
             archiver = product.archiver
             known = archiver.archived_days(0, 1 << 60)
             checked = [archiver.check(day_at) for day_at in known[:: max(1, len(known) // days)]]
@@ -282,7 +297,7 @@ class History:
 
     def size(self) -> dict[str, int]:
         """Return bytes of the database and of the archive, and the events in it."""
-        with Tallystick(Settings(database_url=f"sqlite:///{self.database}")) as product:
+        with self._opened() as product:
             parts = [each.part for each in product.archive_ledger.parts()]
         return {
             "database_bytes": self.database.stat().st_size,
@@ -292,12 +307,13 @@ class History:
 
 
 class Figures(NamedTuple):
-    """One round: acknowledged events a second, the server's processor time for one of them, and
-    the latency of live usage of one customer in the last 30 days.
+    """One round: acknowledged events a second, the server's processor time for one of them; and
+    for live usage of one customer in the last 30 days its processor time, and the latency.
     """
 
     per_second: float
     processor_us: float
+    usage_processor_ms: float
     usage_p50_ms: float
     usage_p99_ms: float
 
@@ -329,10 +345,13 @@ class Measuring:
             )
             for _ in range(self._reads)
         ]
+        before = self._server.processor_seconds()
         read = drive(target, reads, 1)
+        reading = self._server.processor_seconds() - before
         return Figures(
             load.per_second,
             1e6 * spent / load.accepted,
+            1e3 * reading / len(reads),
             read.percentile_ms(0.5),
             read.percentile_ms(0.99),
         )
@@ -359,6 +378,8 @@ def measure(
     ratios = {
         "ingest_cost_ratio": middle["small_per_second"] / middle["large_per_second"],
         "ingest_processor_ratio": middle["large_processor_us"] / middle["small_processor_us"],
+        "usage_processor_ratio": middle["large_usage_processor_ms"]
+        / middle["small_usage_processor_ms"],
         "usage_p50_ratio": middle["large_usage_p50_ms"] / middle["small_usage_p50_ms"],
         "usage_p99_ratio": middle["large_usage_p99_ms"] / middle["small_usage_p99_ms"],
     }
@@ -380,15 +401,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="0 measures nothing")
     parser.add_argument("--round-events", type=int, default=200_000)
     parser.add_argument("--reads", type=int, default=1_000)
-    parser.add_argument("--check", type=int, default=3, help="days that the product verifies")
+    parser.add_argument("--check", type=int, default=3, help="days to verify; 0: none")
     asked = parser.parse_args()
     out = Console(stderr=True)
     large = History(asked.folder / "large", asked.days, asked.events, out)
     small = History(asked.folder / "small", asked.days, SMALL_EVENTS // asked.days, out)
     for each in (small, large):
         each.make(asked.seed, asked.workers)
-    answer: dict[str, object] = {"small": small.size(), "large": large.size()}
-    answer["failures"] = large.check(asked.check)
+    answer: dict[str, object] = {"rolled_up": {"small": small.roll_up(), "large": large.roll_up()}}
+    answer |= {"small": small.size(), "large": large.size()}
+    if asked.check:
+        answer["failures"] = large.check(asked.check)
     if asked.rounds:
         answer["figures"] = measure(
             small.folder, large.folder, asked.seed, asked.round_events, asked.reads, asked.rounds

@@ -1,4 +1,5 @@
-"""Runs of `archive run` or `restore` that kill themselves, each one step later than the last one.
+"""Runs of `archive run` or `restore`, or of rolling days up, that kill themselves, each one step
+later than the last one.
 
 `python -m tests.crash.archive_until FOLDER run`: copies FOLDER/start to FOLDER/0, FOLDER/1, ...,
 and archives each in a process of its own, which ends with SIGKILL before or after a step: the next
@@ -18,7 +19,7 @@ from typing import Any
 from tallystick.config import Settings
 from tallystick.pipeline import archive as pipeline
 from tallystick.storage.archive import parquet
-from tallystick.storage.sqlite import archive_ledger
+from tallystick.storage.sqlite import archive_ledger, day_rollups
 from tallystick.wiring import Tallystick
 from tests.contract.archiving import archive_everything, archiver_of
 from tests.contract.backends import NOW
@@ -35,6 +36,9 @@ STEPS: list[tuple[Any, str]] = [
     (archive_ledger.SqliteArchiveLedger, "keep"),
     (archive_ledger.SqliteArchiveLedger, "drop"),
     (archive_ledger.SqliteArchiveLedger, "restore"),
+    (day_rollups, "_roll"),  # inside of the transaction
+    (day_rollups.SqliteDayRollups, "begin"),
+    (day_rollups.SqliteDayRollups, "step"),
 ]
 """What a run does one after the other; it may die before and after each, every time."""
 
@@ -76,14 +80,18 @@ class Steps:
 
 
 def run_until(folder: Path, what: str, deadly: int) -> None:
-    """Archive everything in the folder's database, or restore it, and die at a step."""
+    """Archive everything in the folder's database, restore it or roll it up; die at a step."""
     steps = Steps(deadly, folder / "died")
     pipeline.DROP_BATCH = archive_ledger.RESTORE_BATCH = BATCH
+    for name in ("CUSTOMERS_AT_ONCE", "STALE_AT_ONCE"):
+        setattr(day_rollups, name, 1)
     for owner, name in STEPS:
         setattr(owner, name, steps.around(getattr(owner, name)))
     with Tallystick(settings_of(folder), FakeClock(NOW)) as product:
         if what == "run":
             archive_everything(product)
+        elif what == "roll":
+            product.day_roller.keep_up()
         else:
             restore_everything(product)
 

@@ -1,5 +1,5 @@
-"""`archive run` and `restore` are killed at every step: nothing is lost or doubled, and the next
-time they finish.
+"""`archive run` and `restore`, and the rolling up of days, are killed at every step: nothing is
+lost or doubled, and the next time they finish.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tallystick.domain.corrections import Correction
 from tallystick.domain.events import EventStatus, UsageEvent
 from tallystick.domain.instants import DAY_US, HOUR_US
 from tallystick.domain.meters import Aggregation, Meter
+from tallystick.domain.periods import Period
 from tallystick.oversight.invariants import check_store
 from tallystick.wiring import Tallystick
 from tests.contract.archiving import archive_everything, archiver_of
@@ -26,6 +27,7 @@ from tests.fixtures.paths import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tallystick.domain.aggregation import RollupState
     from tallystick.ports.event_store import StoredEvent
 
 METERS = (
@@ -129,3 +131,34 @@ def test_a_run_killed_at_any_step_loses_and_doubles_nothing(tmp_path: Path) -> N
         assert len(rows_of(folder)) == 1, step
         files = [path.suffix for path in (folder / "archive").rglob("part-*")]
         assert files == [".parquet"], step
+
+
+def usage_of(product: Tallystick) -> list[RollupState]:
+    """Return what each customer used of each meter, in whole days and hours."""
+    period = Period(DAY - DAY_US, NOW)
+    return [
+        product.usage.usage(meter, f"c{number}", period) for meter in METERS for number in range(3)
+    ]
+
+
+def test_rolling_days_up_killed_at_any_step_changes_no_usage(tmp_path: Path) -> None:
+    prepare(tmp_path / "start")
+    with Tallystick(settings_of(tmp_path / "start"), FakeClock(NOW)) as product:
+        product.day_roller.keep_up()
+        changed = [
+            UsageEvent("s", f"{day}-{customer}", "seen", customer, DAY + day * DAY_US, Decimal(3))
+            for day in (0, 1)  # of the first day the rollups are stale by that
+            for customer in ("c1", "c2")
+        ]
+        product.events.append(changed, NOW).result()
+        before = usage_of(product)
+    died = deaths(tmp_path, "roll")
+    assert {"before begin", "after begin", "before step", "after step", "after _roll"} <= set(died)
+    assert died.count("after _roll") == 8  # two selections, two days, two customers
+    for number, step in enumerate(died):
+        with Tallystick(settings_of(tmp_path / str(number)), FakeClock(NOW)) as product:
+            assert before == usage_of(product), step
+            state_of(product)
+            product.day_roller.keep_up()
+            assert before == usage_of(product), step
+            state_of(product)
