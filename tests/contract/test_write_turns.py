@@ -16,6 +16,7 @@ from tallystick.ports.errors import StoreUnavailable
 from tallystick.storage.sqlite import write_turns
 from tallystick.storage.sqlite.write_turns import WriteTurns
 from tests.contract.test_sqlite_trouble import NOW, some_events
+from tests.fixtures.patience import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from tallystick.config import Settings
     from tallystick.wiring import Tallystick
-
-SECONDS_MAX = 50
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def others(path: Path) -> Iterator[WriteTurns]:
 
 def wait_until_somebody_is_next(path: Path) -> None:
     with path.with_name(f"{path.name}-next.lock").open("ab") as file:
-        give_up_at = time.monotonic() + SECONDS_MAX
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < give_up_at:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,8 +68,8 @@ def test_who_has_written_lets_the_one_write_that_waits(
         waiting = product.events.append(some_events(0, 5), NOW)
         wait_until_somebody_is_next(path)
         again.start()  # as the one in its turn would: it has more to write
-    assert waiting.result(SECONDS_MAX) == [EventStatus.ACCEPTED] * 5
-    again.join(SECONDS_MAX)
+    assert waiting.result(PATIENCE_SECONDS) == [EventStatus.ACCEPTED] * 5
+    again.join(PATIENCE_SECONDS)
     third.close()
     assert stored == [5]
 
@@ -80,10 +79,10 @@ def test_a_turn_that_is_not_given_back_is_an_error_and_no_wait_for_ever(
 ) -> None:
     monkeypatch.setattr(write_turns, "TRIES_MAX", 20)
     with others.turn(), pytest.raises(StoreUnavailable, match="nothing was stored"):
-        product.events.append(some_events(0, 5), NOW).result(SECONDS_MAX)
+        product.events.append(some_events(0, 5), NOW).result(PATIENCE_SECONDS)
     monkeypatch.undo()
     assert (
-        product.events.append(some_events(0, 5), NOW).result(SECONDS_MAX)
+        product.events.append(some_events(0, 5), NOW).result(PATIENCE_SECONDS)
         == [EventStatus.ACCEPTED] * 5
     )
 
@@ -106,4 +105,4 @@ def test_who_dies_in_its_turn_gives_it_back(product: Tallystick, path: Path) -> 
     assert not waiting.done()
     dying.kill()
     dying.communicate()
-    assert waiting.result(SECONDS_MAX) == [EventStatus.ACCEPTED] * 5
+    assert waiting.result(PATIENCE_SECONDS) == [EventStatus.ACCEPTED] * 5

@@ -106,7 +106,6 @@ def is_listening(url: str) -> bool:
         return asking.connect_ex((parts.hostname or "", parts.port or 0)) == 0
 
 
-@pytest.mark.timeout(240)
 def test_a_killed_api_process_is_replaced_and_nothing_is_lost(installation: Installation) -> None:
     with installation.serve(count=2) as server:
         load = Load(server.url, installation.key)
@@ -130,7 +129,6 @@ def wait_for_others(server: DividedServer, before: list[int]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("victim", ["first", "store"])
 def test_without_the_first_or_the_one_that_stores_all_end(
     installation: Installation, victim: str
@@ -159,7 +157,6 @@ def test_without_the_first_or_the_one_that_stores_all_end(
     assert answer.duplicates == min(len(lines), 10_000)
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_that_is_told_to_end_answers_what_it_took_and_leaves_nobody(
     installation: Installation, number: signal.Signals

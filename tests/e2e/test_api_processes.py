@@ -105,7 +105,6 @@ def _requests(client: httpx2.Client) -> Iterator[httpx2.Response]:
     yield client.get("/v1/customers/acme")
 
 
-@pytest.mark.timeout(240)
 def test_api_processes_answer_as_one_process_does(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "divided").mkdir()
@@ -118,7 +117,6 @@ def test_api_processes_answer_as_one_process_does(tmp_path: Path) -> None:
         assert f'"{code}"' in codes
 
 
-@pytest.mark.timeout(240)
 def test_webhooks_keys_and_corrections_are_written_while_batches_pour_in(
     installation: Installation,
 ) -> None:
@@ -166,7 +164,6 @@ def test_webhooks_keys_and_corrections_are_written_while_batches_pour_in(
         assert product.events.find("default", "voided") is not None
 
 
-@pytest.mark.timeout(240)
 def test_a_disk_that_takes_no_more_is_told_through_the_api_process(
     installation: Installation,
 ) -> None:
