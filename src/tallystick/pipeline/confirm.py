@@ -141,7 +141,10 @@ class Confirmer:
         theirs = self._theirs(found, period)
         if ours != theirs and found.stripe_item_id is None:
             lane = [r for r in self._book.reports(found.customer) if r.meter_key == found.meter_key]
-            ours = self._ours(shown_in(lane, period))
+            shown = self._ours(shown_in(lane, period))
+            # of what lies beyond the end nobody knows whether it counts: it explains a total, and
+            # never says that something else is missing
+            ours = shown if shown == theirs else ours
         return ours, theirs
 
     def _ours(self, delivered: list[UsageReport]) -> Decimal:
