@@ -543,17 +543,17 @@ def settings_for(examples: int) -> settings:
     )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 class TestExactlyOnce(ExactlyOnce.TestCase):  # type: ignore[valid-type,misc]  # made at run time
     settings = settings_for(EXAMPLES)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 class TestExactlyOnceOnPostgres(ExactlyOnceOnPostgres.TestCase):  # type: ignore[valid-type,misc]
     settings = settings_for(-(-EXAMPLES // 4))
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", BROKEN_ONCE)
 def test_a_history_that_broke_it_once_does_no_more(name: str) -> None:
     machine = ExactlyOnce()

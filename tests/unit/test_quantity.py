@@ -14,6 +14,7 @@ from tallystick.domain.quantity import (
     PICO,
     QuantityError,
     add_all,
+    agrees,
     decimals_of,
     exact,
     from_parts,
@@ -101,3 +102,17 @@ def test_nothing_is_rounded_and_no_float_gets_in() -> None:
             Decimal(1) / Decimal(3)
         with pytest.raises(FloatOperation):
             Decimal(0.1)  # noqa: RUF032 - the float is what is tested
+
+
+@given(st.decimals(min_value=-(10**18), max_value=10**18, places=12))
+def test_a_figure_agrees_with_its_neighbourhood_among_doubles(figure: Decimal) -> None:
+    assert agrees(figure, Decimal(str(float(figure))))
+
+
+@given(st.integers(0, 10**15 - 1), st.integers(0, 12))
+def test_a_figure_of_at_most_15_digits_agrees_with_no_other(digits: int, places: int) -> None:
+    figure, next_one = (Decimal(each).scaleb(-places) for each in (digits, digits + 1))
+    assert agrees(figure, figure)
+    assert not agrees(figure, next_one)
+    assert not agrees(next_one, figure)
+    assert not agrees(-figure, -next_one)

@@ -13,7 +13,6 @@ import typer
 from tallystick.cli.output import console, print_json
 from tallystick.cli.session import InputError, log_warnings, opened, settings
 from tallystick.cli.works import works_of
-from tallystick.config import API_PROCESSES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +88,8 @@ def serve(
 
 
 def _check_divided(found: Settings, count: int) -> None:
+    from tallystick.config import API_PROCESSES_MAX
+
     if not 0 <= count <= API_PROCESSES_MAX:
         raise InputError(
             "invalid_api_processes", f"--api-processes is {count}; 0 to {API_PROCESSES_MAX} can be"

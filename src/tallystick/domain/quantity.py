@@ -34,6 +34,9 @@ DECIMALS_MAX = 12
 PICO = 10**DECIMALS_MAX
 """Parts that a whole unit is stored in: the smallest step a quantity can have is 1 / PICO."""
 
+_DOUBLE_BITS = 53
+"""Binary digits of a double."""
+
 _PRECISION = 120  # digits; products of a quantity and a unit amount need under 60
 _EXACT = Context(
     prec=_PRECISION,
@@ -190,6 +193,18 @@ def add_all(numbers: Iterable[Decimal]) -> Decimal:
     """Return the exact sum."""
     with exact():
         return sum(numbers, ZERO)
+
+
+def agrees(figure: Decimal, shown: Decimal) -> bool:
+    """Tell whether a total that Stripe shows can be this figure.
+
+    Its summaries are JSON numbers, which are read and written as doubles: of more than 15 digits
+    only the figure's neighbourhood is known, less than the distance of two doubles.
+    """
+    if figure == shown:
+        return True
+    with exact():
+        return abs(figure - shown) * 2**_DOUBLE_BITS < 2 ** int(abs(figure)).bit_length()
 
 
 def subtract(minuend: Decimal, subtrahend: Decimal) -> Decimal:

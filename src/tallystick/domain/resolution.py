@@ -10,10 +10,10 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from tallystick.domain.quantity import add_all, exact
+from tallystick.domain.quantity import add_all, agrees, exact, subtract
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from decimal import Decimal
 
 UNCERTAIN_MAX = 12
@@ -25,49 +25,63 @@ COMBINATIONS_MAX = 50_000
 """Sets of reports that are looked at for what is missing: bounds the time, about a second."""
 
 
-def tell_arrived(uncertain: Mapping[int, Decimal], surplus: Decimal) -> frozenset[int] | None:
-    """Return which of the uncertain reports arrived if the surplus says so, else None.
+def tell_arrived(
+    uncertain: Mapping[int, Decimal], certain: Decimal, total: Decimal
+) -> frozenset[int] | None:
+    """Return which of the uncertain reports arrived if Stripe's total says so, else None.
 
-    ``uncertain`` has quantities by report id; ``surplus`` is Stripe's total less what surely counts
-    in it. Reports of equal quantity stand for each other: the earliest are taken to have arrived.
-    None where no combination adds up to the surplus, or several that differ in their quantities.
+    ``uncertain`` has quantities by report id; ``certain`` is what surely counts in the total.
+    Reports of equal quantity stand for each other: the earliest are taken to have arrived. None
+    where no combination makes the total up, or several that differ in their quantities.
     """
+
+    def makes_up(arrived: Decimal) -> bool:
+        return agrees(add_all([certain, arrived]), total)
+
     alike = set(uncertain.values())
     if len(alike) == 1:
-        return _tell_alike(sorted(uncertain), alike.pop(), surplus)
+        return _tell_alike(sorted(uncertain), alike.pop(), makes_up)
     if len(uncertain) > UNCERTAIN_MAX:
         return None
     found: dict[tuple[Decimal, ...], frozenset[int]] = {}
     ids = sorted(uncertain)
     for size in range(len(ids) + 1):
         for chosen in combinations(ids, size):
-            if add_all(uncertain[each] for each in chosen) == surplus:
+            if makes_up(add_all(uncertain[each] for each in chosen)):
                 quantities = tuple(sorted(uncertain[each] for each in chosen))
                 found.setdefault(quantities, frozenset(chosen))
     return next(iter(found.values())) if len(found) == 1 else None
 
 
-def _tell_alike(ids: list[int], quantity: Decimal, surplus: Decimal) -> frozenset[int] | None:
-    """Return the earliest of reports with one quantity, as many as the surplus holds."""
+def _tell_alike(
+    ids: list[int], quantity: Decimal, makes_up: Callable[[Decimal], bool]
+) -> frozenset[int] | None:
+    """Return the earliest of reports with one quantity, as many as make the total up."""
     with exact():
-        number = next((n for n in range(len(ids) + 1) if quantity * n == surplus), None)
+        number = next((n for n in range(len(ids) + 1) if makes_up(quantity * n)), None)
     return None if number is None else frozenset(ids[:number])
 
 
-def tell_missing(delivered: Mapping[int, Decimal], missing: Decimal) -> frozenset[int] | None:
-    """Return the fewest of the delivered reports that add up to what is missing, or None.
+def tell_missing(
+    delivered: Mapping[int, Decimal], ours: Decimal, total: Decimal
+) -> frozenset[int] | None:
+    """Return the fewest of the delivered reports without which ours is Stripe's total, or None.
 
-    Where several do, the earliest: each is told again as a new report, and whichever they are, it
+    Where several are, the earliest: each is told again as a new report, and whichever they are, it
     is the missing quantity that is told.
     """
+
+    def makes_up(missing: Decimal) -> bool:
+        return agrees(subtract(ours, missing), total)
+
     if len(set(delivered.values())) == 1:
-        return _tell_alike(sorted(delivered), next(iter(delivered.values())), missing)
+        return _tell_alike(sorted(delivered), next(iter(delivered.values())), makes_up)
     tried = 0
     for size in range(1, len(delivered) + 1):
         for chosen in combinations(sorted(delivered), size):
             tried += 1
             if tried > COMBINATIONS_MAX:
                 return None
-            if add_all(delivered[each] for each in chosen) == missing:
+            if makes_up(add_all(delivered[each] for each in chosen)):
                 return frozenset(chosen)
     return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tallystick.domain.aggregation import EMPTY, RollupState
 from tallystick.domain.instants import format_instant
 from tallystick.domain.periods import Period
-from tallystick.domain.quantity import ZERO, add_all, plain
+from tallystick.domain.quantity import ZERO, add_all, agrees, plain
 from tallystick.domain.reports import (
     ReportState,
     UsageReport,
@@ -243,10 +243,10 @@ def check_stripe(
         except StripeRefused as error:
             findings.append(f"{customer}, {meter_key}, {period}: Stripe does not show it: {error}")
             continue
-        if theirs != delivered and item_id is None:
+        if item_id is None and not agrees(delivered, theirs):
             lane = (r for r in reports if (r.customer, r.meter_key) == (customer, meter_key))
             delivered = _figure(shown_in(lane, period))
-        if theirs != delivered:
+        if not agrees(delivered, theirs):
             findings.append(
                 f"{customer}, {meter_key}, {period}: Stripe has {plain(theirs)}, "
                 f"delivered {plain(delivered)}"

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from tallystick.domain.instants import HOUR_US
-from tallystick.domain.quantity import ZERO, add_all, subtract
+from tallystick.domain.quantity import ZERO, add_all, agrees
 from tallystick.domain.reports import ReportState, ReportWay, shown_in
 from tallystick.domain.resolution import tell_missing
 from tallystick.domain.usage_records import figure_of, records_of
@@ -99,7 +99,7 @@ class Confirmer:
         waiting = [one for one in delivered if one.verified_at is None]
         unsure = any(one.state in _UNSURE and one.maybe_taken for one in siblings)
         ours, theirs = self._compared(found, delivered)
-        if ours == theirs and not unsure:
+        if agrees(ours, theirs) and not unsure:
             self._confirmations.verify(waiting, now)
             return Counter({ConfirmOutcome.VERIFIED: len(waiting)})
         # only what is old may be missing for good; what is younger may just not be shown yet
@@ -111,7 +111,7 @@ class Confirmer:
         lost = None
         if not unsure and len(old) == len(waiting) and found.way is not ReportWay.USAGE_RECORDS:
             lost = (
-                tell_missing(old, subtract(ours, theirs))
+                tell_missing(old, ours, theirs)
                 if found.level is None
                 else _lost_levels(delivered, old, theirs)
             )
@@ -135,16 +135,16 @@ class Confirmer:
         Where they differ the period may have been cut short since, and another one have begun.
         """
         ours, theirs = self._ours(delivered), self._theirs(found, found.period)
-        if ours == theirs:
+        if agrees(ours, theirs):
             return ours, theirs
         period = last_known_period(self._book, found)
         theirs = self._theirs(found, period)
-        if ours != theirs and found.stripe_item_id is None:
+        if not agrees(ours, theirs) and found.stripe_item_id is None:
             lane = [r for r in self._book.reports(found.customer) if r.meter_key == found.meter_key]
             shown = self._ours(shown_in(lane, period))
             # of what lies beyond the end nobody knows whether it counts: it explains a total, and
             # never says that something else is missing
-            ours = shown if shown == theirs else ours
+            ours = shown if agrees(shown, theirs) else ours
         return ours, theirs
 
     def _ours(self, delivered: list[UsageReport]) -> Decimal:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tallystick.domain.instants import MINUTE_US, from_seconds
 from tallystick.domain.periods import Period
-from tallystick.domain.quantity import add_all, plain, subtract
+from tallystick.domain.quantity import add_all, plain
 from tallystick.domain.reports import (
     ParkReason,
     ReportState,
@@ -126,7 +126,7 @@ class Resolver:
             if one.state in _ON_THE_WAY and (one.maybe_taken or one.id == report.id)
         }
         uncertain |= {one.id: one.quantity for one in aside if one.reason == StrayReason.UNKNOWN}
-        arrived = tell_arrived(uncertain, subtract(theirs, certain))
+        arrived = tell_arrived(uncertain, certain, theirs)
         if arrived is None:
             return f"Stripe has {plain(theirs)} in that minute, {plain(certain)} is accounted for"
         return report.id in arrived
