@@ -204,7 +204,7 @@ def agrees(figure: Decimal, shown: Decimal) -> bool:
     if figure == shown:
         return True
     with exact():
-        return abs(figure - shown) * 2**_DOUBLE_BITS < 2 ** int(abs(figure)).bit_length()
+        return abs(figure - shown) * (1 << _DOUBLE_BITS) < 1 << int(abs(figure)).bit_length()
 
 
 def subtract(minuend: Decimal, subtrahend: Decimal) -> Decimal:
