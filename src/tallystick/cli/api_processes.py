@@ -25,7 +25,7 @@ from tallystick.cli.serving import (
     announce,
     run_server,
     server_of,
-    spare_collector,
+    spare_memory,
 )
 from tallystick.cli.works import works_of
 from tallystick.ports.errors import StoreUnavailable
@@ -68,7 +68,7 @@ class Division:
         Raises:
             StoreUnavailable: a process ended that the others cannot do without.
         """
-        spare_collector()
+        spare_memory()
         self._telling.setblocking(False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._telling.send(b"1"))

@@ -35,11 +35,12 @@ LATENESS_BATCHES = 20
 """Batches counted in one go: a million events, far more than arrive in a pause, and few enough that
 a server that is told to stop while it catches up does so within seconds."""
 
-ROLL_PAUSE_SECONDS = 60.0
+ROLL_PAUSE_SECONDS = 5.0
 """How long the roller waits before it looks for days that are over, or changed since."""
 
-ROLL_STEPS = 500
-"""Steps taken in one go: seconds, so that a server that is told to stop does so."""
+ROLL_STEPS = 20
+"""Steps taken in one go: a tenth of a second, of customers' days 800 in a second. A server that has
+months to roll up goes on answering meanwhile as if it had not."""
 
 
 class Work(NamedTuple):
