@@ -266,7 +266,7 @@ def test_transactions_in_each_others_way_are_repeated(store: Store) -> None:
 
     futures = [store.database.submit(lock(*pair)) for pair in ((1, 2), (2, 1))]
     assert [future.result(PATIENCE_SECONDS) for future in futures] == [1, 2]
-    assert len(runs) == 3
+    assert len(runs) >= 3  # more where the undone one was back before the other went on
 
 
 def test_a_serialization_failure_is_repeated(store: Store) -> None:
@@ -298,7 +298,7 @@ def test_a_serialization_failure_is_repeated(store: Store) -> None:
     for thread in threads:
         thread.join(PATIENCE_SECONDS)
     assert sorted(found) == [0, 1]
-    assert len(runs) == 3
+    assert len(runs) >= 3  # more where the undone one was back before the other had ended
 
 
 def test_a_commit_that_is_cancelled_before_the_standby_has_it_is_not_acknowledged() -> None:
