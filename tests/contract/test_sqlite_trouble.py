@@ -73,17 +73,13 @@ def test_a_full_disk_stores_nothing_and_recovers(product: Tallystick) -> None:
     product.events.append(some_events(0, 5), NOW).result()
     limit = product._database
     assert isinstance(limit, database.SqliteDatabase)
-    (pages,) = limit.write(
-        lambda connection: connection.execute("PRAGMA page_count").fetchone()
-    ).result()
+    (pages,) = limit.write(lambda connection: connection.execute("PRAGMA page_count").fetchone())
     limit.write(
         lambda connection: connection.execute(f"PRAGMA max_page_count={pages + 2}").fetchone()
-    ).result()
+    )
     with pytest.raises(StoreUnavailable, match="full"):
         product.events.append(some_events(5, 2_000), NOW).result()
-    limit.write(
-        lambda connection: connection.execute("PRAGMA max_page_count=1000000").fetchone()
-    ).result()
+    limit.write(lambda connection: connection.execute("PRAGMA max_page_count=1000000").fetchone())
     statuses = product.events.append(some_events(0, 2_005), NOW).result()
     assert (
         statuses.count(EventStatus.DUPLICATE),
@@ -311,7 +307,7 @@ def test_the_log_begins_anew_while_commits_follow_each_other(
             lambda connection: connection.execute(
                 "INSERT OR REPLACE INTO identity_filter VALUES (0, zeroblob(400000))"
             )
-        ).result()
+        )
         written += 400_000
     assert written < 500_000_000
     store.close()

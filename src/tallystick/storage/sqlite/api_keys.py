@@ -26,7 +26,7 @@ class SqliteApiKeys:
     def add(self, key: ApiKey, digest: bytes) -> None:
         """Keep a new key."""
         row = key_row(key, digest)
-        self._database.write(lambda connection: connection.execute(_SQL["add_key"], row)).result()
+        self._database.write(lambda connection: connection.execute(_SQL["add_key"], row))
 
     def find(self, digest: bytes) -> ApiKey | None:
         """Return the key with this digest."""
@@ -45,7 +45,7 @@ class SqliteApiKeys:
         def revoke(connection: sqlite3.Connection) -> bool:
             return connection.execute(_SQL["revoke_key"], (now, key_id)).rowcount == 1
 
-        return self._database.write(revoke).result()
+        return self._database.write(revoke)
 
     def used(self, key_id: str, at: int) -> Future[None]:
         """Keep when a key was used last."""
@@ -53,4 +53,4 @@ class SqliteApiKeys:
         def keep(connection: sqlite3.Connection) -> None:
             connection.execute(_SQL["key_used"], (at, key_id))
 
-        return self._database.write(keep)
+        return self._database.submit(keep)

@@ -96,7 +96,7 @@ class SqliteArchiveLedger:
         last_seq = max(part.last_seq for part in parts)
         while self._database.write(
             lambda connection: merge_upto(connection, last_seq, IDENTITIES_BATCH)
-        ).result():
+        ):
             pass
 
         def keep(connection: sqlite3.Connection) -> None:
@@ -109,7 +109,7 @@ class SqliteArchiveLedger:
                         "its file stays unused"
                     ) from None
 
-        self._database.write(keep).result()
+        self._database.write(keep)
 
     def drop(self, part: ArchivedPart, seqs: Sequence[int]) -> None:
         """Delete these events of a part, which was written down, from the database."""
@@ -118,7 +118,7 @@ class SqliteArchiveLedger:
             dropped = connection.execute(_SQL["drop_events"], (json.dumps(list(seqs)),)).rowcount
             _count_dropped(connection, part, dropped)
 
-        self._database.write(drop).result()
+        self._database.write(drop)
 
     def restore(self, day_at: int) -> int:
         """Put a day's events back into the database as they were; return how many.
@@ -143,9 +143,7 @@ class SqliteArchiveLedger:
                     rows = []
             if rows:
                 self._put_back(part, rows)
-        self._database.write(
-            lambda connection: connection.execute(_SQL["forget_day"], (day_at,))
-        ).result()
+        self._database.write(lambda connection: connection.execute(_SQL["forget_day"], (day_at,)))
         return sum(part.event_count for part in parts)
 
     def _put_back(self, part: ArchivedPart, rows: list[Any]) -> None:
@@ -154,7 +152,7 @@ class SqliteArchiveLedger:
             write_rows(connection, _SQL["put_back"], rows, _COLUMNS)
             _count_dropped(connection, part, before - connection.total_changes)
 
-        self._database.write(put_back).result()
+        self._database.write(put_back)
 
 
 class _SqliteDay:

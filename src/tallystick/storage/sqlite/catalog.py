@@ -43,4 +43,4 @@ class SqliteCatalogStore(CatalogReading):
             keep_rows(connection, _SQL, catalog, **ids, retired=retired, now=now)
             open_history(connection, open_selections(connection, catalog.meters))
 
-        self._database.write(keep).result()
+        self._database.write(keep)

@@ -31,7 +31,7 @@ class SqliteCustomerDirectory:
 
     def link(self, links: Sequence[CustomerLink], now: int) -> int:
         """Join customers to Stripe customers and mark their usage due; return how many are new."""
-        return self._database.write(lambda connection: _link_all(connection, links, now)).result()
+        return self._database.write(lambda connection: _link_all(connection, links, now))
 
     def find(self, customer: str) -> CustomerLink | None:
         """Return the customer's link."""

@@ -89,7 +89,15 @@ class SqliteDatabase:
         self._thread = threading.Thread(target=self._write_until_closed, name="sqlite-writer")
         self._thread.start()
 
-    def write(self, work: Work[T]) -> Future[T]:
+    def write(self, work: Work[T]) -> T:
+        """Run the work in one transaction and return its result once that is durable.
+
+        Raises:
+            StoreUnavailable: nothing was stored; the same may succeed later.
+        """
+        return self.submit(work).result()
+
+    def submit(self, work: Work[T]) -> Future[T]:
         """Run the work in the writer's next transaction; the future completes once it is durable.
 
         Raises:
@@ -99,10 +107,10 @@ class SqliteDatabase:
         with self._submitting:  # so that nothing is queued behind the closing mark
             if self._is_closed:
                 raise StoreBusy("the database is being closed; nothing was stored")
-            self._submit(_Submission(work, future))  # type: ignore[arg-type]  # one queue, all result types
+            self._enqueue(_Submission(work, future))  # type: ignore[arg-type]  # one queue, all result types
         return future
 
-    def _submit(self, submission: _Submission) -> None:
+    def _enqueue(self, submission: _Submission) -> None:
         try:
             self._work.put_nowait(submission)
         except queue.Full:

@@ -51,14 +51,12 @@ class SqliteDayRollups:
             pairs = still_to_roll(_days_with_usage(connection, ended_by), ids, chosen)
         if pairs:
             flat = list(chain.from_iterable(pairs))
-            self._database.write(
-                lambda connection: write_rows(connection, _SQL["choose"], flat, 2)
-            ).result()
+            self._database.write(lambda connection: write_rows(connection, _SQL["choose"], flat, 2))
         return len(pairs)
 
     def step(self) -> int | None:
         """Roll the next customers up; return how many rollups were written, None if it is done."""
-        return self._database.write(_step).result()
+        return self._database.write(_step)
 
 
 def mark_stale(connection: sqlite3.Connection, changed: Iterable[DayKey]) -> None:

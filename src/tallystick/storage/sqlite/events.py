@@ -57,7 +57,7 @@ class SqliteEventStore:
         is_history: bool,
     ) -> Future[list[EventStatus]]:
         """Append events whose ``identity_key`` somebody made already."""
-        return self._database.write(
+        return self._database.submit(
             lambda connection: self._log.append(
                 connection, events, identities, received_at, is_history=is_history
             )
@@ -67,7 +67,7 @@ class SqliteEventStore:
         self, corrections: Sequence[Correction], now: int
     ) -> Future[list[CorrectionStatus]]:
         """Put corrections in force, in order, and count the usage of their hours again."""
-        return self._database.write(
+        return self._database.submit(
             lambda connection: self._log.correct(connection, corrections, now)
         )
 
@@ -78,7 +78,7 @@ class SqliteEventStore:
     def look_up(self, source: str, event_id: str) -> Future[StoredEvent | None]:
         """Return the same, once the writer, which knows the identities, has found it."""
         identity = identity_key(source, event_id)
-        return self._database.write(lambda connection: self._log.find(connection, identity))
+        return self._database.submit(lambda connection: self._log.find(connection, identity))
 
     def scan(self, after_seq: int, limit: int) -> list[StoredEvent]:
         """Return stored events in the order of their ``seq``."""
@@ -100,7 +100,7 @@ class SqliteEventStore:
 
     def warming(self) -> Future[None]:
         """Do the same, and wait for nothing."""
-        return self._database.write(self._log.refresh)
+        return self._database.submit(self._log.refresh)
 
 
 def stored_event(row: tuple[Any, ...]) -> StoredEvent:

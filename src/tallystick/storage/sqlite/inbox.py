@@ -34,7 +34,7 @@ class SqliteInbox:
     def add(self, event: ArrivedEvent, now: int) -> Future[bool]:
         """Keep an event unless its id is known; the future says whether it was new."""
         row = (*event, now, now)
-        return self._database.write(
+        return self._database.submit(
             lambda connection: connection.execute(_SQL["add_event"], row).rowcount == 1
         )
 
@@ -47,7 +47,7 @@ class SqliteInbox:
         """Lease the next events that may be tried; the attempt is counted before this returns."""
         return self._database.write(
             lambda connection: _claim(connection, now, now + lease_us, limit)
-        ).result()
+        )
 
     def settle(
         self, claim: InboxClaim, state: InboxState, reason: str | None, now: int, retry_at: int
@@ -63,7 +63,7 @@ class SqliteInbox:
         }
         changed = self._database.write(
             lambda connection: connection.execute(_SQL["settle"], parameters).rowcount
-        ).result()
+        )
         if not changed:
             raise LeaseLost(f"event {claim.event.event_id} was taken over by another worker")
 
@@ -82,7 +82,7 @@ class SqliteInbox:
                 for event_id in event_ids
             )
 
-        return self._database.write(replay).result()
+        return self._database.write(replay)
 
     def counts(self) -> dict[str, int]:
         """Return how many events are in each state."""
@@ -115,7 +115,7 @@ class SqliteInboxReader:
         """Drop settled events that arrived before an instant; return how many."""
         return self._database.write(
             lambda connection: connection.execute(_SQL["forget_settled"], (before,)).rowcount
-        ).result()
+        )
 
 
 class SqliteMeterErrors:
@@ -127,9 +127,7 @@ class SqliteMeterErrors:
     def keep(self, error: MeterError) -> None:
         """Keep a report; one that is known stays as it is."""
         _, *row = error
-        self._database.write(
-            lambda connection: connection.execute(_SQL["keep_meter_error"], row)
-        ).result()
+        self._database.write(lambda connection: connection.execute(_SQL["keep_meter_error"], row))
 
     def after(self, seq: int, limit: int) -> list[MeterError]:
         """Return reports from beyond ``seq``, in the order in which they were kept."""

@@ -21,7 +21,7 @@ class SqliteInstallation:
 
     def __init__(self, database: SqliteDatabase, now: int) -> None:
         self._database = database
-        database.write(lambda connection: connection.execute(_SQL["install"], (now,))).result()
+        database.write(lambda connection: connection.execute(_SQL["install"], (now,)))
 
     def account(self) -> Account | None:
         """Return the Stripe account that the database belongs to, once it is known."""
@@ -39,7 +39,7 @@ class SqliteInstallation:
             else:
                 check_account(Account(account_id, bool(livemode)), account)
 
-        self._database.write(adopt).result()
+        self._database.write(adopt)
 
     def schema_version(self) -> int:
         """Return the number of the newest migration applied."""

@@ -55,7 +55,7 @@ class SqliteLatenessBook:
                 write_rows(connection, _SQL["add_delays"], rows, 4)
                 connection.execute(_SQL["keep_mark"], (text, stretch.upto))
 
-        self._database.write(keep).result()
+        self._database.write(keep)
         return stretch.upto - stretch.after
 
     def waiting(self, selections: Sequence[Selection]) -> int:

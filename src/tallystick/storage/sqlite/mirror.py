@@ -43,7 +43,7 @@ class SqliteMirror(MirrorReading):
             _mark_due(connection, cut)
             return found
 
-        return self._database.write(keep).result()
+        return self._database.write(keep)
 
     def remember(self, event_id: str, past: Sequence[ItemPast]) -> None:
         """Keep what an event tells of items' pasts; an event that is known changes nothing."""
@@ -61,7 +61,7 @@ class SqliteMirror(MirrorReading):
                     news.append(each)
             _mark_due(connection, cut_customers(news))
 
-        self._database.write(remember).result()
+        self._database.write(remember)
 
 
 def _mark_due(connection: sqlite3.Connection, stripe_customer_ids: set[str]) -> None:

@@ -41,7 +41,7 @@ class SqliteReportBook:
 
     def notice(self, limit: int) -> int:
         """Mark what the next stored events touch as due; return how many were looked at."""
-        return self._database.write(lambda connection: _notice(connection, limit)).result()
+        return self._database.write(lambda connection: _notice(connection, limit))
 
     def due(self, after: Due | None, now: int | None, limit: int) -> list[Due]:
         """Return what is due, in order of customer and meter, from beyond ``after``."""
@@ -78,7 +78,7 @@ class SqliteReportBook:
                 connection.execute(_SQL["sleep_due"], (due_again_at, due.customer, due.meter_key))
 
         try:
-            self._database.write(record).result()
+            self._database.write(record)
         except SequenceTaken:
             return False
         return True
@@ -114,11 +114,11 @@ class SqliteOutbox:
         """Lease the next reports that may be tried, one at most per customer and meter."""
         return self._database.write(
             lambda connection: _claim(connection, now, now + lease_us, limit)
-        ).result()
+        )
 
     def settle(self, outcomes: Sequence[Outcome], now: int) -> list[Claim]:
         """Write outcomes, all in one transaction, and return the claims whose lease was lost."""
-        return self._database.write(lambda connection: _settle(connection, outcomes, now)).result()
+        return self._database.write(lambda connection: _settle(connection, outcomes, now))
 
     def next_attempt_at(self) -> int | None:
         """Return when the next pending report may be tried, or None if none is pending."""

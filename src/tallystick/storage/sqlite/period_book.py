@@ -49,7 +49,7 @@ class SqlitePeriodBook:
                 connection.execute(_SQL["stand_in"], stand_in_columns(stand_in, now))
 
         try:
-            self._database.write(rearrange).result()
+            self._database.write(rearrange)
         except (SequenceTaken, StrayChanged):
             return False
         return True

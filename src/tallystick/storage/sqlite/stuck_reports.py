@@ -36,16 +36,12 @@ class SqliteConfirmations:
     def verify(self, reports: Sequence[UsageReport], now: int) -> None:
         """Write down that Stripe counts the reports."""
         rows = [(now, report.id) for report in reports]
-        self._database.write(
-            lambda connection: connection.executemany(_SQL["verify"], rows)
-        ).result()
+        self._database.write(lambda connection: connection.executemany(_SQL["verify"], rows))
 
     def look_again(self, reports: Sequence[UsageReport], at: int) -> None:
         """Put off the reports until then."""
         rows = [(at, report.id) for report in reports]
-        self._database.write(
-            lambda connection: connection.executemany(_SQL["look_again"], rows)
-        ).result()
+        self._database.write(lambda connection: connection.executemany(_SQL["look_again"], rows))
 
     def reject(self, identifier: str, reason: str, now: int) -> bool:
         """Mark a report dead that Stripe took and did not count; False if there is no such one."""
@@ -59,7 +55,7 @@ class SqliteConfirmations:
             let_next_go(connection, stripe_customer_id, meter_key, now)
             return True
 
-        return self._database.write(reject).result()
+        return self._database.write(reject)
 
     def errors_read(self) -> int:
         """Return up to which ``seq`` Stripe's error reports were matched with ours."""
@@ -70,7 +66,7 @@ class SqliteConfirmations:
         """Write down that they were, up to ``seq``."""
         self._database.write(
             lambda connection: connection.execute(_SQL["mark_errors_read"], (seq,))
-        ).result()
+        )
 
 
 class SqliteStuckReports:
@@ -113,7 +109,7 @@ class SqliteStuckReports:
             return True
 
         try:
-            return self._database.write(replace).result()
+            return self._database.write(replace)
         except SequenceTaken:
             return False
 
@@ -121,7 +117,7 @@ class SqliteStuckReports:
         """End a stuck report as delivered or waived; False if it is stuck no more."""
         return self._database.write(
             lambda connection: _close(connection, report.id, state, decision)
-        ).result()
+        )
 
     def decisions(self, report_id: int) -> list[tuple[str, Decision]]:
         """Return what was decided about a report, oldest first, each with the action's name."""

@@ -39,7 +39,7 @@ class SqliteSyncLedger:
             connection.execute(_SQL["forget_steps"])
             connection.executemany(_SQL["add_step"], enumerate(ObjectKind))
 
-        self._database.write(begin).result()
+        self._database.write(begin)
 
     def steps(self) -> list[SyncStep]:
         """Return the steps of the sync that is under way, or of the last one, in their order."""
@@ -53,13 +53,13 @@ class SqliteSyncLedger:
     def advance(self, step: SyncStep) -> None:
         """Write down how far a step has come."""
         row = (step.after, step.is_done, step.objects, step.calls, step.kind)
-        self._database.write(lambda connection: connection.execute(_SQL["advance"], row)).result()
+        self._database.write(lambda connection: connection.execute(_SQL["advance"], row))
 
     def finish(self, newest_event: str | None, now: int, *, is_full: bool) -> None:
         """Write down that a full sync or a sweep has ended."""
         parameters = {"newest_event": newest_event, "now": now}
         statement = _SQL["finish_sync"] if is_full else _SQL["finish_sweep"]
-        self._database.write(lambda connection: connection.execute(statement, parameters)).result()
+        self._database.write(lambda connection: connection.execute(statement, parameters))
 
     def customer_read_at(self, stripe_customer_id: str) -> int | None:
         """Return when all of a customer's subscriptions were read last."""
@@ -70,6 +70,4 @@ class SqliteSyncLedger:
     def customer_read(self, stripe_customer_id: str, at: int) -> None:
         """Write down that all of a customer's subscriptions were read."""
         row = (stripe_customer_id, at)
-        self._database.write(
-            lambda connection: connection.execute(_SQL["customer_read"], row)
-        ).result()
+        self._database.write(lambda connection: connection.execute(_SQL["customer_read"], row))
