@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
+from tallystick.domain.events import EventStatus
 from tallystick.domain.instants import DAY_US
 from tallystick.storage.postgres.locks import PARTITIONS
 from tallystick.storage.postgres.partitions import (
@@ -15,6 +17,7 @@ from tallystick.storage.postgres.partitions import (
     make_partitions,
     partition_of,
 )
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.postgres.stores import NOW, Store, event, opened
 
 if TYPE_CHECKING:
@@ -117,6 +120,37 @@ def test_a_reader_that_began_before_sees_what_it_saw(store: Store) -> None:
         append_at(store, later, a=later, b=later + DAY_US)
         rows = connection.execute("SELECT id FROM usage_events WHERE occurred_at = %s", (later,))
         assert rows.fetchall() == [("far",)]
+
+
+def test_an_event_whose_day_gets_its_partition_at_this_moment_comes_into_it(store: Store) -> None:
+    later = NOW + 20 * DAY_US
+    day_at = later - later % DAY_US
+    day = partition_of(day_at)
+    with psycopg.connect(store.database.url) as other:  # another server, which makes the partition
+        other.execute(f"CREATE TABLE {day} (LIKE usage_events INCLUDING ALL)")
+        other.execute(
+            f"ALTER TABLE usage_events ATTACH PARTITION {day} "
+            f"FOR VALUES FROM ({day_at}) TO ({day_at + DAY_US})"
+        )
+        appending = store.events.append([event("e", at=later)], NOW)
+        wait_until_blocked(store.database.url)  # it is on its way to the partition of other days
+        other.commit()
+        assert appending.result(PATIENCE_SECONDS) == [EventStatus.ACCEPTED]
+    assert days_of(store) == {"e": day}
+    assert store.findings() == []
+
+
+def wait_until_blocked(url: str) -> None:
+    """Wait until a transaction of the database waits for another one's lock."""
+    waiting = (
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = %s"
+    )
+    with psycopg.connect(url, autocommit=True) as watcher:
+        for _ in range(PATIENCE_SECONDS * 100):
+            if watcher.execute(waiting, ("Lock",)).rowcount:
+                return
+            time.sleep(0.01)
+    raise AssertionError("nothing waits for a lock")
 
 
 def test_the_partition_of_an_empty_day_goes_and_late_events_still_come(store: Store) -> None:

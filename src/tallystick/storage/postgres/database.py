@@ -19,7 +19,7 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from tallystick.ports.errors import PortError, StoreBusy, StoreUnusable
-from tallystick.storage.postgres.errors import RETRIED, translated, unknown_outcome
+from tallystick.storage.postgres.errors import RETRIED, is_undone, translated, unknown_outcome
 from tallystick.storage.postgres.statements import statements
 
 if TYPE_CHECKING:
@@ -147,11 +147,9 @@ class PostgresDatabase:
                     result = work(connection)
                     _commit(connection)
                     return result
-            except RETRIED as error:
-                if attempt == ATTEMPTS_MAX:
-                    raise translated(error) from error
             except psycopg.Error as error:
-                raise translated(error) from error
+                if attempt == ATTEMPTS_MAX or not is_undone(error):
+                    raise translated(error) from error
         raise AssertionError("the last attempt returns or raises")
 
     def submit(self, work: Work[T]) -> Future[T]:

@@ -18,6 +18,17 @@ from tallystick.ports.errors import (
 RETRIED = (errors.SerializationFailure, errors.DeadlockDetected)
 """The server undid the transaction so that another one could go on: the same work may succeed."""
 
+
+def is_undone(error: psycopg.Error) -> bool:
+    """Tell whether the server undid the transaction so that another one could go on.
+
+    One reason has the class of a broken check, but names none: an event was on its way to the
+    partition of days that have none of their own, just as its day's was made.
+    """
+    is_misrouted = isinstance(error, errors.CheckViolation) and not error.diag.constraint_name
+    return is_misrouted or isinstance(error, RETRIED)
+
+
 WAITED_TOO_LONG = (errors.LockNotAvailable, errors.QueryCanceled)
 """Somebody else's transaction, most likely, was in the way for longer than ours waits."""
 
