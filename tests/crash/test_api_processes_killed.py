@@ -167,8 +167,7 @@ def test_a_server_that_is_told_to_end_answers_what_it_took_and_leaves_nobody(
         with load.running():
             load.wait_for_more(400)
             others = server.others()
-            for pid in (server.pid, *others):  # as a service's end or Ctrl-C reaches all at once
-                os.kill(pid, number)
+            os.killpg(server.pid, number)  # as a service's end or Ctrl-C reaches all at once
             assert server.wait() == 0
             wait_until_gone(others)
             assert not is_listening(server.url)

@@ -145,7 +145,7 @@ def test_webhooks_keys_and_corrections_are_written_while_batches_pour_in(
                 void = client.post("/v1/events/void", json={"id": "voided", "reason": "a test"})
             with Tallystick(installation.settings) as beside:  # a command, say
                 shown = key_for(beside, "beside")
-            with httpx2.Client(base_url=server.url) as client:
+            with httpx2.Client(base_url=server.url, timeout=PATIENCE_SECONDS) as client:
                 headers = {"Authorization": f"Bearer {shown}"}
                 used = client.post("/v1/events", json=[event("z")], headers=headers)
         finally:

@@ -227,6 +227,7 @@ def test_somebody_elses_lock_costs_an_error_and_not_for_ever(postgres_url: str) 
 def test_a_process_that_freezes_in_a_transaction_lets_the_others_go_on(postgres_url: str) -> None:
     with opened(postgres_url) as frozen:
         frozen.events.append([event("a")], NOW).result()
+        holds_lock = threading.Event()
         others_are_done = threading.Event()
 
         def freeze(connection: Connection) -> None:
@@ -234,10 +235,12 @@ def test_a_process_that_freezes_in_a_transaction_lets_the_others_go_on(postgres_
             assert row == ("1min",)
             connection.execute("SET LOCAL idle_in_transaction_session_timeout = '1s'")
             connection.execute("SELECT * FROM usage_rollups FOR UPDATE")
+            holds_lock.set()
             others_are_done.wait(PATIENCE_SECONDS)
             connection.execute("SELECT 1")
 
         waiting = frozen.database.submit(freeze)
+        assert holds_lock.wait(PATIENCE_SECONDS)
         with opened(postgres_url) as other:
             assert other.events.append([event("b")], NOW).result() == [EventStatus.ACCEPTED]
             others_are_done.set()
