@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 
     from tallystick.config import Settings
 
-NO_INDEX = re.compile("No matching distribution found|Could not find a version")
+NO_INDEX = re.compile(
+    "No matching distribution found|Could not find a version|HTTP error|Max retries exceeded|"
+    "Connection(Error| aborted| broken| refused| reset)|ProtocolError|ProxyError|SSLError|"
+    "[Tt]imeout|timed out|IncompleteRead|Network is unreachable|name resolution"
+)
+"""What pip says where it reaches no index, or one that fails: nothing that concerns the package."""
+
+INSTALLING_SECONDS_MAX = 1_800
 RECORDING = f"""
 import sys, tallystick
 assert "site-packages" in tallystick.__file__, tallystick.__file__
@@ -94,6 +101,7 @@ def environment(tmp_path: Path) -> Environment:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(INSTALLING_SECONDS_MAX)  # an index may be slow, and is asked several times
 def test_what_pip_installs_is_a_typed_client_and_nothing_of_the_server(
     environment: Environment, stripe_settings: Settings, tmp_path: Path
 ) -> None:
