@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import stripe
 
+from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.sandbox.receiver import Receiver
 from tests.sandbox.rig import HOUR_S, instant
 
@@ -72,7 +73,7 @@ def test_webhooks_are_lost_doubled_and_reordered_on_request(rig: Rig) -> None:
     with Receiver() as receiver:
         listen(rig, receiver, "product.created", "product.updated", "product.deleted")
         rig.faults(
-            {"kind": "webhook_reorder", "event": "product.created", "times": 1},
+            {"kind": "webhook_reorder", "event": "product.created", "seconds": PATIENCE_SECONDS},
             {"kind": "webhook_duplicate", "event": "product.updated", "times": 1},
             {"kind": "webhook_loss", "event": "product.deleted"},
         )

@@ -53,7 +53,8 @@ class Fault(StrEnum):
     WEBHOOK_DELAY = "webhook_delay"
     """A webhook comes ``seconds`` late, in real time."""
     WEBHOOK_REORDER = "webhook_reorder"
-    """A webhook waits until the next one of its endpoint was sent, or 2 seconds."""
+    """A webhook waits until the next one of its endpoint was sent, ``seconds`` at most, 2 when left
+    out."""
 
 
 class Rule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -90,8 +91,10 @@ class Rule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def wait_s(self) -> float:
-        """Return ``seconds`` for a sleep, 1 when left out."""
-        return 1.0 if self.seconds is None else float(self.seconds)
+        """Return ``seconds``, or how long the fault waits when they are left out."""
+        if self.seconds is not None:
+            return float(self.seconds)
+        return 2.0 if self.kind is Fault.WEBHOOK_REORDER else 1.0
 
 
 class Faults:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from tallystick.sandbox.state.records import Event, MeterEvent, WebhookEndpoint
 
 CONCURRENT_MAX = 16
-REORDER_S_MAX = 2.0
 
 
 class Webhooks(Outlets):
@@ -111,7 +110,7 @@ class Webhooks(Outlets):
             elif rule.kind is Fault.WEBHOOK_REORDER:
                 passed = self._sent_after.setdefault(endpoint.id, asyncio.Event())
                 try:
-                    await asyncio.wait_for(passed.wait(), REORDER_S_MAX)
+                    await asyncio.wait_for(passed.wait(), rule.wait_s)
                 except TimeoutError:
                     return
 
