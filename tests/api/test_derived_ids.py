@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tallystick.domain.catalog_reading import catalog_from_mapping
+from tallystick.domain.catalog.reading import catalog_from_mapping
 from tallystick.domain.derived_ids import derived_id
 from tallystick.domain.instants import SECOND_US, parse_instant
 

@@ -10,10 +10,10 @@ import gc
 from decimal import Decimal
 from time import process_time
 
-from tallystick.domain.discounts import Discount
-from tallystick.domain.invoice_rating import NO_TERMS, InvoiceTerms, RatedInvoice, rate_invoice
-from tallystick.domain.prices import Price, price_from_stripe
-from tallystick.domain.tax import TaxRate
+from tallystick.domain.rating.discounts import Discount
+from tallystick.domain.rating.invoices import NO_TERMS, InvoiceTerms, RatedInvoice, rate_invoice
+from tallystick.domain.rating.prices import Price, price_from_stripe
+from tallystick.domain.rating.tax import TaxRate
 
 INVOICES = 20_000
 LINES = 5

@@ -13,8 +13,8 @@ from tests.sandbox.rig import Rig, client_for
 if TYPE_CHECKING:
     from tallystick.billing.catalog_changes import CatalogPlan
     from tallystick.config import Settings
-    from tallystick.domain.catalog import Catalog
-    from tallystick.domain.catalog_diff import Change, Difference
+    from tallystick.domain.catalog.diff import Change, Difference
+    from tallystick.domain.catalog.objects import Catalog
     from tallystick.ports.clock import Clock
     from tallystick.ports.stripe import AppliedCatalog
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tallystick.domain.catalog import CatalogPrice
+from tallystick.domain.catalog.objects import CatalogPrice
 from tests.catalog.shop import BASE, Shop, write
 from tests.catalog.test_drift import environment_of
 from tests.fixtures.clock import FakeClock

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tallystick.domain.catalog_diff import Action, Kind
+from tallystick.domain.catalog.diff import Action, Kind
 from tests.catalog.shop import BASE, Shop, write
 from tests.fixtures.commands import tallystick
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tallystick.domain.catalog import CatalogError
-from tallystick.domain.catalog_diff import Action, Kind
-from tallystick.domain.rating import rate
+from tallystick.domain.catalog.diff import Action, Kind
+from tallystick.domain.catalog.objects import CatalogError
+from tallystick.domain.rating.charges import rate
 from tallystick.ports.errors import StripeUnreachable
 from tests.catalog.shop import BASE, Shop
 

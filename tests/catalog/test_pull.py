@@ -9,8 +9,8 @@ import jsonschema  # type: ignore[import-untyped]  # it has no stubs
 from tallystick.billing.catalog_changes import apply_catalog, plan_catalog
 from tallystick.billing.catalog_file import read_catalog_texts
 from tallystick.billing.catalog_pull import pull_catalog, write_yaml
-from tallystick.domain.catalog_diff import Action
-from tallystick.domain.catalog_schema import catalog_schema
+from tallystick.domain.catalog.diff import Action
+from tallystick.domain.catalog.schema import catalog_schema
 from tests.catalog.shop import BASE, Shop
 from tests.catalog.test_drift import environment_of
 from tests.fixtures.commands import tallystick

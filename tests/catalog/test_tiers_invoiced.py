@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tallystick.domain.quantity import plain
-from tallystick.domain.rating import rate
+from tallystick.domain.rating.charges import rate
 from tests.catalog.shop import BASE, Shop
 from tests.sandbox.rig import JUNE_2015, MAY_2015, Rig, client_for
 

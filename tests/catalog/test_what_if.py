@@ -12,7 +12,7 @@ import pytest
 from tallystick.api.event_bodies import parse_events
 from tallystick.billing.catalog_file import read_catalog_texts
 from tallystick.billing.what_if import NOT_APPLIED, NOT_IN_OTHER, WhatIf, WhatIfAnswer
-from tallystick.domain.catalog import CatalogError
+from tallystick.domain.catalog.objects import CatalogError
 from tallystick.domain.instants import parse_instant
 from tallystick.domain.periods import Period
 from tallystick.domain.subscriptions import CustomerLink, SubscriptionItem

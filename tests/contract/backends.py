@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psycopg
 
 from tallystick.config import Settings
-from tallystick.domain.catalog import Catalog
+from tallystick.domain.catalog.objects import Catalog
 from tallystick.wiring import Tallystick
 from tests.fixtures.clock import FakeClock
 from tests.fixtures.postgres import fresh_database

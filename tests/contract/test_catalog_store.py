@@ -5,14 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from tallystick.domain.catalog_reading import catalog_from_mapping
+from tallystick.domain.catalog.reading import catalog_from_mapping
 from tallystick.domain.meters import Aggregation, Meter, PropertyFilter, TimeUnit
 from tallystick.domain.usage_records import RecordAggregation
 from tests.contract.backends import NOW, put_in_force
 from tests.contract.racing import race
 
 if TYPE_CHECKING:
-    from tallystick.domain.catalog import Catalog
+    from tallystick.domain.catalog.objects import Catalog
     from tallystick.wiring import Tallystick
 
 METER_IDS = {"calls": "mtr_calls"}

@@ -11,7 +11,7 @@ import jsonschema  # type: ignore[import-untyped]  # it has no stubs
 import pytest
 import yaml
 
-from tallystick.domain.catalog_schema import catalog_schema
+from tallystick.domain.catalog.schema import catalog_schema
 from tallystick.domain.meters import Aggregation
 from tests.fixtures.commands import tallystick
 from tests.fixtures.paths import CATALOG_FILE, ROOT

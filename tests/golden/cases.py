@@ -11,15 +11,15 @@ from typing import Any
 
 import yaml
 
-from tallystick.domain.commitments import Commitment
-from tallystick.domain.credits import CreditCategory, CreditGrant
-from tallystick.domain.discounts import Discount
-from tallystick.domain.invoice_rating import InvoiceLine, InvoiceTerms, RatedInvoice, rate_invoice
-from tallystick.domain.prices import price_from_stripe
 from tallystick.domain.quantity import parse_total, plain
-from tallystick.domain.rating import Charge, rate
-from tallystick.domain.spend_caps import SpendCap
-from tallystick.domain.tax import TaxRate
+from tallystick.domain.rating.charges import Charge, rate
+from tallystick.domain.rating.commitments import Commitment
+from tallystick.domain.rating.credits import CreditCategory, CreditGrant
+from tallystick.domain.rating.discounts import Discount
+from tallystick.domain.rating.invoices import InvoiceLine, InvoiceTerms, RatedInvoice, rate_invoice
+from tallystick.domain.rating.prices import price_from_stripe
+from tallystick.domain.rating.spend_caps import SpendCap
+from tallystick.domain.rating.tax import TaxRate
 
 RULE = "=" * 100
 

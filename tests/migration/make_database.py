@@ -21,7 +21,7 @@ from typing import Any
 from tallystick.billing.catalog_changes import apply_catalog
 from tallystick.config import Settings
 from tallystick.domain.aggregation import quantity_of
-from tallystick.domain.catalog_reading import catalog_from_mapping
+from tallystick.domain.catalog.reading import catalog_from_mapping
 from tallystick.domain.corrections import Correction
 from tallystick.domain.events import UsageEvent
 from tallystick.domain.instants import DAY_US, HOUR_US, MINUTE_US, format_instant, parse_instant

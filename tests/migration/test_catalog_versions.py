@@ -8,7 +8,7 @@ from contextlib import closing
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tallystick.domain.rating import rate
+from tallystick.domain.rating.charges import rate
 from tallystick.storage.sqlite import migrations
 from tallystick.wiring import Tallystick
 

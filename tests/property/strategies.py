@@ -10,9 +10,9 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
-from tallystick.domain.credits import CreditCategory, CreditGrant
-from tallystick.domain.discounts import Discount
-from tallystick.domain.prices import (
+from tallystick.domain.rating.credits import CreditCategory, CreditGrant
+from tallystick.domain.rating.discounts import Discount
+from tallystick.domain.rating.prices import (
     BillingScheme,
     PackageRound,
     Price,
@@ -21,8 +21,8 @@ from tallystick.domain.prices import (
     TransformQuantity,
     UsageType,
 )
-from tallystick.domain.proration import PeriodShare
-from tallystick.domain.tax import TaxRate
+from tallystick.domain.rating.proration import PeriodShare
+from tallystick.domain.rating.tax import TaxRate
 
 CURRENCIES = st.sampled_from(["usd", "jpy", "kwd", "eur", "chf"])
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from tallystick.billing.catalog_file import read_catalog_texts
 from tallystick.billing.catalog_pull import write_yaml
-from tallystick.domain.catalog import Catalog, CatalogError, CatalogPrice, CatalogProblem
-from tallystick.domain.catalog_diff import Action, difference
-from tallystick.domain.catalog_prices import definition_of
-from tallystick.domain.catalog_state import CatalogState, StripeMeter, StripePrice, StripeProduct
-from tallystick.domain.prices import Price, price_from_stripe
+from tallystick.domain.catalog.diff import Action, difference
+from tallystick.domain.catalog.objects import Catalog, CatalogError, CatalogPrice, CatalogProblem
+from tallystick.domain.catalog.prices import definition_of
+from tallystick.domain.catalog.state import CatalogState, StripeMeter, StripePrice, StripeProduct
+from tallystick.domain.rating.prices import Price, price_from_stripe
 from tests.property import strategies
 
 PRICES = strategies.metered_prices().map(

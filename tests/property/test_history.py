@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tallystick.billing.catalog_changes import apply_catalog
 from tallystick.config import Settings
-from tallystick.domain.catalog_reading import catalog_from_mapping
+from tallystick.domain.catalog.reading import catalog_from_mapping
 from tallystick.domain.corrections import Correction
 from tallystick.domain.events import EventStatus, UsageEvent
 from tallystick.domain.instants import DAY_US, HOUR_US, MINUTE_US, parse_instant, to_seconds

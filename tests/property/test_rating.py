@@ -14,7 +14,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tallystick.domain.money import Rounding
-from tallystick.domain.prices import (
+from tallystick.domain.quantity import ZERO, add_all, plain
+from tallystick.domain.rating.charges import Charge, rate, rate_all, reached_tier
+from tallystick.domain.rating.prices import (
     BillingScheme,
     Price,
     PriceError,
@@ -22,8 +24,6 @@ from tallystick.domain.prices import (
     TiersMode,
     price_from_stripe,
 )
-from tallystick.domain.quantity import ZERO, add_all, plain
-from tallystick.domain.rating import Charge, rate, rate_all, reached_tier
 from tests.property import strategies
 
 

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 from hypothesis import given
 
-from tallystick.domain.prices import Price
-from tallystick.domain.proration import LicensedItem, PeriodShare, charge_remaining
-from tallystick.domain.rating import rate
+from tallystick.domain.rating.charges import rate
+from tallystick.domain.rating.prices import Price
+from tallystick.domain.rating.proration import LicensedItem, PeriodShare, charge_remaining
 from tallystick.sandbox.arithmetic import rating as sandbox
 from tallystick.sandbox.arithmetic.rounding import share
 from tallystick.sandbox.state import records

@@ -11,19 +11,19 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.domain.allowances import draw_allowance, free_units
-from tallystick.domain.commitments import Commitment, draw_commitment
-from tallystick.domain.credits import CreditableLine, CreditGrant, draw_credits
-from tallystick.domain.discounts import Discount, apply_discounts, split_discount
-from tallystick.domain.invoice_rating import InvoiceTerms, rate_invoice
-from tallystick.domain.marginal import rate_difference
 from tallystick.domain.money import Rounding, round_to_minor
-from tallystick.domain.prices import Price
-from tallystick.domain.proration import LicensedItem, PeriodShare, charge_remaining, prorate
 from tallystick.domain.quantity import add_all
-from tallystick.domain.rating import rate
-from tallystick.domain.spend_caps import SpendCap, cap_spend
-from tallystick.domain.tax import TaxRate, tax_line
+from tallystick.domain.rating.allowances import draw_allowance, free_units
+from tallystick.domain.rating.charges import rate
+from tallystick.domain.rating.commitments import Commitment, draw_commitment
+from tallystick.domain.rating.credits import CreditableLine, CreditGrant, draw_credits
+from tallystick.domain.rating.discounts import Discount, apply_discounts, split_discount
+from tallystick.domain.rating.invoices import InvoiceTerms, rate_invoice
+from tallystick.domain.rating.marginal import rate_difference
+from tallystick.domain.rating.prices import Price
+from tallystick.domain.rating.proration import LicensedItem, PeriodShare, charge_remaining, prorate
+from tallystick.domain.rating.spend_caps import SpendCap, cap_spend
+from tallystick.domain.rating.tax import TaxRate, tax_line
 from tests.property import strategies
 
 AMOUNT_LISTS = st.lists(strategies.AMOUNTS_MINOR, max_size=8)

@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from tallystick.domain.allowances import AllowanceDraw, draw_allowance, free_units
-from tallystick.domain.prices import (
+from tallystick.domain.rating.allowances import AllowanceDraw, draw_allowance, free_units
+from tallystick.domain.rating.charges import rate
+from tallystick.domain.rating.prices import (
     BillingScheme,
     Price,
     PriceError,
@@ -15,7 +16,6 @@ from tallystick.domain.prices import (
     TiersMode,
     TransformQuantity,
 )
-from tallystick.domain.rating import rate
 
 TIERS = (Tier(10, Decimal(5), Decimal(100)), Tier(None, Decimal(3)))
 GRADUATED = Price(

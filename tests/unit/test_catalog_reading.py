@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from tallystick.billing.catalog_file import read_catalog, read_catalog_texts
-from tallystick.domain.catalog import Catalog, CatalogError, PlanItem, Position
-from tallystick.domain.catalog_prices import definition_of
-from tallystick.domain.catalog_warnings import catalog_warnings
-from tallystick.domain.commitments import Commitment
+from tallystick.domain.catalog.objects import Catalog, CatalogError, PlanItem, Position
+from tallystick.domain.catalog.prices import definition_of
+from tallystick.domain.catalog.warnings import catalog_warnings
 from tallystick.domain.meters import PropertyFilter, TimeUnit
-from tallystick.domain.prices import UsageType, price_from_stripe
-from tallystick.domain.rating import rate
-from tallystick.domain.spend_caps import SpendCap
+from tallystick.domain.rating.charges import rate
+from tallystick.domain.rating.commitments import Commitment
+from tallystick.domain.rating.prices import UsageType, price_from_stripe
+from tallystick.domain.rating.spend_caps import SpendCap
 from tallystick.wiring import Tallystick
 from tests.catalog.shop import BASE, write
 from tests.fixtures.paths import CATALOG_FILE

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from tallystick.domain.commitments import (
+from tallystick.domain.rating.charges import rate
+from tallystick.domain.rating.commitments import (
     Commitment,
     CommitmentDraw,
     CommitmentError,
@@ -14,8 +15,7 @@ from tallystick.domain.commitments import (
     draw_commitment,
     true_up_invoice,
 )
-from tallystick.domain.prices import Price
-from tallystick.domain.rating import rate
+from tallystick.domain.rating.prices import Price
 
 MONTHLY = Commitment(10_000, "usd")
 QUARTERLY = Commitment(30_000, "usd", periods_count=3)

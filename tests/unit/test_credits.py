@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tallystick.domain.credits import (
+from tallystick.domain.rating.credits import (
     CreditableLine,
     CreditCategory,
     CreditDraw,

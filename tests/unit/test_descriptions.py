@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tallystick.domain.prices import price_from_stripe
-from tallystick.domain.rating import rate
+from tallystick.domain.rating.charges import rate
+from tallystick.domain.rating.prices import price_from_stripe
 
 MONTHLY = {"interval": "month", "usage_type": "metered"}
 TIERS = [{"up_to": 1000, "unit_amount": 0, "flat_amount": 999}, {"up_to": "inf", "unit_amount": 2}]

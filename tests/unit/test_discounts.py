@@ -6,7 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from tallystick.domain.discounts import Discount, DiscountError, apply_discounts, split_discount
+from tallystick.domain.rating.discounts import (
+    Discount,
+    DiscountError,
+    apply_discounts,
+    split_discount,
+)
 
 
 def test_the_last_line_takes_what_flooring_left() -> None:

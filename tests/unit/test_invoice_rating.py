@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from tallystick.domain.commitments import Commitment
-from tallystick.domain.credits import CreditGrant
-from tallystick.domain.discounts import Discount
-from tallystick.domain.invoice_rating import InvoiceTerms, RatedInvoice, rate_invoice
 from tallystick.domain.money import MoneyError
-from tallystick.domain.prices import Price, UsageType
-from tallystick.domain.spend_caps import SpendCap
-from tallystick.domain.tax import TaxRate
+from tallystick.domain.rating.commitments import Commitment
+from tallystick.domain.rating.credits import CreditGrant
+from tallystick.domain.rating.discounts import Discount
+from tallystick.domain.rating.invoices import InvoiceTerms, RatedInvoice, rate_invoice
+from tallystick.domain.rating.prices import Price, UsageType
+from tallystick.domain.rating.spend_caps import SpendCap
+from tallystick.domain.rating.tax import TaxRate
 
 REQUESTS = Price(currency="usd", unit_amount=Decimal(1), key="requests", product_name="Requests")
 BYTES = Price(currency="usd", unit_amount=Decimal("0.5"), key="bytes", product_name="Bytes")

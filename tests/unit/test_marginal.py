@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tallystick.domain.marginal import rate_difference
-from tallystick.domain.prices import (
+from tallystick.domain.rating.marginal import rate_difference
+from tallystick.domain.rating.prices import (
     BillingScheme,
     Price,
     Tier,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tallystick.domain.prices import (
+from tallystick.domain.rating.prices import (
     BillingScheme,
     PackageRound,
     Price,

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from tallystick.domain.money import PRORATION_ROUNDING, round_to_minor
-from tallystick.domain.prices import (
+from tallystick.domain.rating.prices import (
     BillingScheme,
     Price,
     PriceError,
@@ -16,7 +16,7 @@ from tallystick.domain.prices import (
     TiersMode,
     UsageType,
 )
-from tallystick.domain.proration import (
+from tallystick.domain.rating.proration import (
     LicensedItem,
     PeriodShare,
     charge_remaining,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tallystick.domain.prices import Price, UsageType, price_from_stripe
 from tallystick.domain.quantity import QuantityError, plain
-from tallystick.domain.rating import Charge, rate
+from tallystick.domain.rating.charges import Charge, rate
+from tallystick.domain.rating.prices import Price, UsageType, price_from_stripe
 
 EXAMPLE: dict[str, Any] = {
     "currency": "usd",

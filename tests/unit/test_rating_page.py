@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from tallystick.domain import money
-from tallystick.domain.commitments import Commitment, draw_commitment
-from tallystick.domain.discounts import Discount, split_discount
-from tallystick.domain.marginal import rate_difference
 from tallystick.domain.money import PRORATION_ROUNDING, Rounding, round_to_minor
-from tallystick.domain.prices import (
+from tallystick.domain.rating.charges import rate
+from tallystick.domain.rating.commitments import Commitment, draw_commitment
+from tallystick.domain.rating.discounts import Discount, split_discount
+from tallystick.domain.rating.marginal import rate_difference
+from tallystick.domain.rating.prices import (
     BillingScheme,
     PackageRound,
     Price,
@@ -22,13 +23,12 @@ from tallystick.domain.prices import (
     TiersMode,
     TransformQuantity,
 )
-from tallystick.domain.rating import rate
-from tallystick.domain.tax import TaxRate, tax_line
+from tallystick.domain.rating.tax import TaxRate, tax_line
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "rating.md").read_text()
-RATED_BY = ("cli/price_file.py", *(f"domain/{name}.py" for name in (
-    "allowances", "price_limits", "prices", "proration", "rating", "stripe_fields",
+RATED_BY = ("cli/price_file.py", *(f"domain/rating/{name}.py" for name in (
+    "allowances", "charges", "price_limits", "prices", "proration", "stripe_fields",
 )))  # fmt: skip
 
 

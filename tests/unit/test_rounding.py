@@ -74,7 +74,7 @@ def _rounds(call: ast.Call) -> bool:
 def test_no_other_file_of_the_domain_rounds_or_makes_a_float() -> None:
     found = [
         f"{path.name}:{node.lineno}"
-        for path in sorted(DOMAIN.glob("*.py"))
+        for path in sorted(DOMAIN.rglob("*.py"))
         if path.name not in DOORS
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and _rounds(node)

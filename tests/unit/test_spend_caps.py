@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tallystick.domain.spend_caps import SpendCap, cap_spend, left_below_cap
+from tallystick.domain.rating.spend_caps import SpendCap, cap_spend, left_below_cap
 
 CAP = SpendCap(5_000, "usd")
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from tallystick.domain.tax import TaxError, TaxRate, tax_line
+from tallystick.domain.rating.tax import TaxError, TaxRate, tax_line
 
 
 def rate(percentage: str, *, inclusive: bool = False) -> TaxRate:

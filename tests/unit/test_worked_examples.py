@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from tallystick.domain.discounts import Discount, apply_discounts
 from tallystick.domain.money import Rounding
-from tallystick.domain.prices import Price, PriceError, UsageType, price_from_stripe
-from tallystick.domain.proration import LicensedItem, PeriodShare, prorate_change
 from tallystick.domain.quantity import plain
-from tallystick.domain.rating import rate, rate_trial
-from tallystick.domain.tax import TaxRate, tax_line
+from tallystick.domain.rating.charges import rate, rate_trial
+from tallystick.domain.rating.discounts import Discount, apply_discounts
+from tallystick.domain.rating.prices import Price, PriceError, UsageType, price_from_stripe
+from tallystick.domain.rating.proration import LicensedItem, PeriodShare, prorate_change
+from tallystick.domain.rating.tax import TaxRate, tax_line
 
 FACTS = Path(__file__).parents[1] / "facts" / "worked_examples.json"
 ROWS: list[dict[str, Any]] = json.loads(FACTS.read_text())["rows"]

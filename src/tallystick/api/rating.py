@@ -17,13 +17,13 @@ from tallystick.billing.catalog_file import FILE_BYTES_MAX, read_catalog_texts
 from tallystick.billing.what_if import WhatIf
 from tallystick.billing.what_if_answer import answer_what_if
 from tallystick.domain.api_keys import Scope
-from tallystick.domain.catalog import CatalogError
+from tallystick.domain.catalog.objects import CatalogError
 from tallystick.domain.instants import parse_instant
 from tallystick.domain.periods import Period
-from tallystick.domain.prices import PriceError, price_from_stripe
 from tallystick.domain.quantity import QuantityError, parse_total
-from tallystick.domain.rating import rate
-from tallystick.domain.rating_answer import answer_charge
+from tallystick.domain.rating.answer import answer_charge
+from tallystick.domain.rating.charges import rate
+from tallystick.domain.rating.prices import PriceError, price_from_stripe
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from tallystick.domain.catalog import CatalogError, CatalogProblem
-from tallystick.domain.catalog_diff import (
+from tallystick.domain.catalog.diff import (
     Action,
     Change,
     Difference,
@@ -15,13 +14,14 @@ from tallystick.domain.catalog_diff import (
     find_price,
     find_product,
 )
+from tallystick.domain.catalog.objects import CatalogError, CatalogProblem
 from tallystick.ports.stripe import AppliedCatalog, NewPrice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tallystick.domain.catalog import Catalog, CatalogPrice, Product
-    from tallystick.domain.catalog_state import CatalogState
+    from tallystick.domain.catalog.objects import Catalog, CatalogPrice, Product
+    from tallystick.domain.catalog.state import CatalogState
     from tallystick.domain.meters import Meter
     from tallystick.ports.clock import Clock
     from tallystick.ports.directory import CatalogStore

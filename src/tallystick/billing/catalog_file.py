@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tallystick.billing.exact_yaml import ExactLoader
-from tallystick.domain.catalog import CatalogError, CatalogProblem, Position, locate
-from tallystick.domain.catalog_reading import SECTIONS, catalog_from_mapping
+from tallystick.domain.catalog.objects import CatalogError, CatalogProblem, Position, locate
+from tallystick.domain.catalog.reading import SECTIONS, catalog_from_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tallystick.domain.catalog import Catalog
-    from tallystick.domain.catalog import Path as FieldPath
+    from tallystick.domain.catalog.objects import Catalog
+    from tallystick.domain.catalog.objects import Path as FieldPath
 
 SUFFIXES = (".yaml", ".yml")
 FILE_BYTES_MAX = 5_000_000

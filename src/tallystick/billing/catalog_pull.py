@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from tallystick.domain.catalog_fields import KEY_CHARS_MAX, KEY_PATTERN
-from tallystick.domain.catalog_prices import LOOKUP_KEY_CHARS_MAX, definition_of
+from tallystick.domain.catalog.fields import KEY_CHARS_MAX, KEY_PATTERN
+from tallystick.domain.catalog.prices import LOOKUP_KEY_CHARS_MAX, definition_of
 from tallystick.domain.meters import Aggregation
-from tallystick.domain.prices import PriceError, UsageType, price_from_stripe
 from tallystick.domain.quantity import DECIMALS_MAX
+from tallystick.domain.rating.prices import PriceError, UsageType, price_from_stripe
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from tallystick.domain.catalog_state import (
+    from tallystick.domain.catalog.state import (
         CatalogState,
         StripeMeter,
         StripePrice,

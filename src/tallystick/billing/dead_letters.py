@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tallystick.domain.money import Money
 from tallystick.domain.quantity import ZERO, subtract
-from tallystick.domain.rating import rate
+from tallystick.domain.rating.charges import rate
 from tallystick.domain.reports import (
     STUCK,
     ParkReason,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tallystick.domain.money import Money, MoneyError
 from tallystick.domain.periods import Period
-from tallystick.domain.rating import Charge, rate
+from tallystick.domain.rating.charges import Charge, rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

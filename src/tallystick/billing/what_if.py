@@ -6,18 +6,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from tallystick.domain.aggregation import quantity_of
-from tallystick.domain.catalog import CatalogError, CatalogProblem
-from tallystick.domain.invoice_rating import NO_TERMS, InvoiceTerms, rate_invoice
-from tallystick.domain.prices import UsageType
+from tallystick.domain.catalog.objects import CatalogError, CatalogProblem
+from tallystick.domain.rating.invoices import NO_TERMS, InvoiceTerms, rate_invoice
+from tallystick.domain.rating.prices import UsageType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from decimal import Decimal
 
-    from tallystick.domain.catalog import Catalog, CatalogPrice, Plan
+    from tallystick.domain.catalog.objects import Catalog, CatalogPrice, Plan
     from tallystick.domain.meters import Meter
     from tallystick.domain.periods import Period
-    from tallystick.domain.prices import Price
+    from tallystick.domain.rating.prices import Price
     from tallystick.domain.subscriptions import SubscriptionItem
     from tallystick.ports.directory import CatalogStore, CustomerDirectory
     from tallystick.ports.event_store import UsageReader

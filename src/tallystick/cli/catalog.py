@@ -13,7 +13,7 @@ from tallystick.cli.output import console, print_json
 from tallystick.cli.session import InputError, in_turn, opened, settings
 
 if TYPE_CHECKING:
-    from tallystick.domain.catalog_diff import Change
+    from tallystick.domain.catalog.diff import Change
 
 EXIT_DIFFERENCE = 1
 
@@ -37,7 +37,7 @@ def plan(
         print_warnings,
         problem_json,
     )
-    from tallystick.domain.catalog_warnings import catalog_warnings
+    from tallystick.domain.catalog.warnings import catalog_warnings
 
     declared = read_catalog(*files)
     warnings = catalog_warnings(declared)
@@ -76,7 +76,7 @@ def apply(
         print_warnings,
         problem_json,
     )
-    from tallystick.domain.catalog_warnings import catalog_warnings
+    from tallystick.domain.catalog.warnings import catalog_warnings
     from tallystick.ports.turns import Turn
 
     declared = read_catalog(*files)
@@ -165,13 +165,13 @@ def schema() -> None:
 
     Example: `tallystick schema > catalog.schema.json`
     """
-    from tallystick.domain.catalog_schema import catalog_schema
+    from tallystick.domain.catalog.schema import catalog_schema
 
     sys.stdout.write(json.dumps(catalog_schema(), indent=2, ensure_ascii=False) + "\n")
 
 
 def _drifted(change: Change) -> str:
-    from tallystick.domain.catalog_diff import Action
+    from tallystick.domain.catalog.diff import Action
 
     if change.action is Action.CREATE:
         return "is not at Stripe any more"

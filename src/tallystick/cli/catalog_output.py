@@ -6,12 +6,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from tallystick.cli.output import console, error_console
-from tallystick.domain.catalog_diff import Action, Change
+from tallystick.domain.catalog.diff import Action, Change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tallystick.domain.catalog import CatalogProblem
+    from tallystick.domain.catalog.objects import CatalogProblem
 
 _SIGNS = {Action.CREATE: "+", Action.CHANGE: "~", Action.REPLACE: "±", Action.ARCHIVE: "-"}
 _PLANNED = {

@@ -122,7 +122,7 @@ def main() -> None:
 
 def _members(error: Exception) -> dict[str, object]:
     """Return what else an error says to programs: of a catalog, each problem with its place."""
-    from tallystick.domain.catalog import CatalogError
+    from tallystick.domain.catalog.objects import CatalogError
 
     if not isinstance(error, CatalogError):
         return {}
@@ -136,7 +136,7 @@ def _judged(error: Exception) -> tuple[str, int | None]:
     from tallystick.cli.session import InputError
     from tallystick.client.connection import ServerRefused, ServerUnreachable
     from tallystick.config import ConfigError
-    from tallystick.domain.catalog import CatalogError
+    from tallystick.domain.catalog.objects import CatalogError
     from tallystick.ports import errors
 
     if isinstance(error, errors.StripeUnreachable | errors.StoreUnavailable | errors.StoreUnusable):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tallystick.billing.exact_yaml import ExactLoader
-from tallystick.domain.prices import Price, PriceError, price_from_stripe
+from tallystick.domain.rating.prices import Price, PriceError, price_from_stripe
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,18 +11,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tallystick.domain.descriptions import describe_unit_amount
-from tallystick.domain.prices import PriceError
 from tallystick.domain.quantity import QuantityError, parse_total, plain
-from tallystick.domain.rating import rate as rate_quantity
-from tallystick.domain.rating_answer import (
+from tallystick.domain.rating.answer import (
     answer_charge,
     answer_price_error,
     answer_quantity_error,
 )
+from tallystick.domain.rating.charges import rate as rate_quantity
+from tallystick.domain.rating.descriptions import describe_unit_amount
+from tallystick.domain.rating.prices import PriceError
 
 if TYPE_CHECKING:
-    from tallystick.domain.rating import Charge
+    from tallystick.domain.rating.charges import Charge
 
 EXIT_BAD_INPUT = 2
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tallystick.domain.catalog import Catalog
+    from tallystick.domain.catalog.objects import Catalog
     from tallystick.domain.meters import MeterSet
-    from tallystick.domain.prices import Price
+    from tallystick.domain.rating.prices import Price
     from tallystick.domain.subscriptions import CustomerLink, SubscriptionItem
     from tallystick.domain.usage_records import RecordAggregation
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from tallystick.domain.catalog_diff import Action
+from tallystick.domain.catalog.diff import Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from decimal import Decimal
 
-    from tallystick.domain.catalog import Catalog, CatalogPrice, Product
-    from tallystick.domain.catalog_diff import Change, Kind
-    from tallystick.domain.catalog_state import CatalogState
+    from tallystick.domain.catalog.diff import Change, Kind
+    from tallystick.domain.catalog.objects import Catalog, CatalogPrice, Product
+    from tallystick.domain.catalog.state import CatalogState
     from tallystick.domain.meters import Meter
     from tallystick.domain.periods import Period
     from tallystick.domain.reports import UsageReport

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tallystick.domain.catalog_reading import catalog_from_mapping
+from tallystick.domain.catalog.reading import catalog_from_mapping
 from tallystick.domain.meters import MeterSet
 from tallystick.domain.usage_records import RecordAggregation
 from tallystick.storage.catalog_rows import meter_of, price_of
@@ -15,8 +15,8 @@ from tallystick.storage.catalog_rows import meter_of, price_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tallystick.domain.catalog import Catalog
-    from tallystick.domain.prices import Price
+    from tallystick.domain.catalog.objects import Catalog
+    from tallystick.domain.rating.prices import Price
     from tallystick.storage.readable import Readable
 
 

@@ -6,15 +6,15 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from tallystick.domain.catalog_prices import definition_of
+from tallystick.domain.catalog.prices import definition_of
 from tallystick.domain.meters import Aggregation, Meter, PropertyFilter, StripeFormula, TimeUnit
-from tallystick.domain.prices import Price, price_from_stripe
 from tallystick.domain.quantity import plain
+from tallystick.domain.rating.prices import Price, price_from_stripe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tallystick.domain.catalog import Catalog
+    from tallystick.domain.catalog.objects import Catalog
 
 Row = tuple[Any, ...]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import stripe
 
-from tallystick.domain.catalog_diff import Kind
-from tallystick.domain.catalog_prices import definition_of
-from tallystick.domain.catalog_state import PRICE_KEY, PRODUCT_KEY, REPLACES_KEY, CatalogState
+from tallystick.domain.catalog.diff import Kind
+from tallystick.domain.catalog.prices import definition_of
+from tallystick.domain.catalog.state import PRICE_KEY, PRODUCT_KEY, REPLACES_KEY, CatalogState
 from tallystick.ports.errors import StripeUnreachable
 from tallystick.stripe_gateway.catalog_reading import (
     is_legacy,
@@ -25,8 +25,8 @@ from tallystick.stripe_gateway.versions import USAGE_RECORDS_VERSION
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from tallystick.domain.catalog import Catalog, Product
-    from tallystick.domain.catalog_state import StripePrice
+    from tallystick.domain.catalog.objects import Catalog, Product
+    from tallystick.domain.catalog.state import StripePrice
     from tallystick.domain.meters import Meter
     from tallystick.ports.stripe import NewPrice
     from tallystick.stripe_gateway.connection import StripeConnection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tallystick.domain.catalog_state import (
+from tallystick.domain.catalog.state import (
     PRICE_KEY,
     PRODUCT_KEY,
     REPLACES_KEY,

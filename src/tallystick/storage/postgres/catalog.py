@@ -12,7 +12,7 @@ from tallystick.storage.postgres.statements import statements
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tallystick.domain.catalog import Catalog
+    from tallystick.domain.catalog.objects import Catalog
     from tallystick.storage.postgres.database import Connection, PostgresDatabase
 
 _SQL = statements("catalog")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from tallystick.domain.catalog import Catalog
+    from tallystick.domain.catalog.objects import Catalog
     from tallystick.storage.sqlite.database import SqliteDatabase
 
 _SQL = statements("catalog")

@@ -14,9 +14,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from tallystick.domain.money import PRORATION_ROUNDING, Money, format_money, round_to_minor
-from tallystick.domain.prices import Price, PriceError, UsageType
 from tallystick.domain.quantity import plain
-from tallystick.domain.rating import rate
+from tallystick.domain.rating.charges import rate
+from tallystick.domain.rating.prices import Price, PriceError, UsageType
 
 if TYPE_CHECKING:
     from datetime import date

@@ -6,17 +6,23 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tallystick.domain.catalog import CatalogPrice, Product
-from tallystick.domain.catalog_fields import Fields
+from tallystick.domain.catalog.fields import Fields
+from tallystick.domain.catalog.objects import CatalogPrice, Product
 from tallystick.domain.meters import Meter
-from tallystick.domain.prices import BillingScheme, Price, PriceError, UsageType, price_from_stripe
 from tallystick.domain.quantity import plain
+from tallystick.domain.rating.prices import (
+    BillingScheme,
+    Price,
+    PriceError,
+    UsageType,
+    price_from_stripe,
+)
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from tallystick.domain.catalog import ExternalMeter, Path
-    from tallystick.domain.prices import Tier
+    from tallystick.domain.catalog.objects import ExternalMeter, Path
+    from tallystick.domain.rating.prices import Tier
 
 LOOKUP_KEY_CHARS_MAX = 200
 """Stripe: a lookup_key has at most 200 characters (``/v1/prices``)."""

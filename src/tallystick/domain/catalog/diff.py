@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from tallystick.domain.catalog import CatalogProblem
-from tallystick.domain.catalog_prices import definition_of
-from tallystick.domain.catalog_state import PRICE_KEY, PRODUCT_KEY
+from tallystick.domain.catalog.objects import CatalogProblem
+from tallystick.domain.catalog.prices import definition_of
+from tallystick.domain.catalog.state import PRICE_KEY, PRODUCT_KEY
 from tallystick.domain.meters import StripeFormula
-from tallystick.domain.prices import PriceError, price_from_stripe
+from tallystick.domain.rating.prices import PriceError, price_from_stripe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tallystick.domain.catalog import Catalog, CatalogPrice, Path, Product
-    from tallystick.domain.catalog_state import (
+    from tallystick.domain.catalog.objects import Catalog, CatalogPrice, Path, Product
+    from tallystick.domain.catalog.state import (
         CatalogState,
         StripeMeter,
         StripePrice,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tallystick.domain.catalog import EventSource
-from tallystick.domain.catalog_fields import Fields
+from tallystick.domain.catalog.fields import Fields
+from tallystick.domain.catalog.objects import EventSource
 from tallystick.domain.events import NAME_CHARS_MAX
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from tallystick.domain.descriptions import describe_unit_amount
 from tallystick.domain.money import USAGE_LINE_ROUNDING, Rounding
 from tallystick.domain.quantity import ZERO, exact, plain
-from tallystick.domain.rating import Charge, ChargeLine, rate
+from tallystick.domain.rating.charges import Charge, ChargeLine, rate
+from tallystick.domain.rating.descriptions import describe_unit_amount
 
 if TYPE_CHECKING:
-    from tallystick.domain.prices import Price
+    from tallystick.domain.rating.prices import Price
 
 
 class MarginalLine(NamedTuple):

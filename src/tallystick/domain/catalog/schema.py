@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from tallystick.domain.catalog import PLAN_ITEMS_MAX
-from tallystick.domain.catalog_fields import KEY_CHARS_MAX
-from tallystick.domain.catalog_meters import (
+from tallystick.domain.catalog.fields import KEY_CHARS_MAX
+from tallystick.domain.catalog.meters import (
     REPORT_MINUTES_MAX,
     REPORT_MINUTES_MIN,
     VERSION_MAX,
 )
-from tallystick.domain.catalog_prices import (
+from tallystick.domain.catalog.objects import PLAN_ITEMS_MAX
+from tallystick.domain.catalog.prices import (
     AGGREGATE_USAGES,
     LOOKUP_KEY_CHARS_MAX,
     TAX_BEHAVIORS,
 )
-from tallystick.domain.catalog_reading import MINOR_MAX, PERIODS_MAX, QUANTITY_MAX
+from tallystick.domain.catalog.reading import MINOR_MAX, PERIODS_MAX, QUANTITY_MAX
 from tallystick.domain.events import NAME_CHARS_MAX
 from tallystick.domain.meters import Aggregation, StripeFormula, TimeUnit
-from tallystick.domain.price_limits import CURRENCY_LETTERS, INTERVAL_COUNT_MAX_BY_INTERVAL
-from tallystick.domain.prices import TIERS_MAX, BillingScheme, PackageRound, TiersMode, UsageType
 from tallystick.domain.quantity import DECIMALS_MAX, DIGITS_MAX
+from tallystick.domain.rating.price_limits import CURRENCY_LETTERS, INTERVAL_COUNT_MAX_BY_INTERVAL
+from tallystick.domain.rating.prices import (
+    TIERS_MAX,
+    BillingScheme,
+    PackageRound,
+    TiersMode,
+    UsageType,
+)
 
 Schema = dict[str, Any]
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from tallystick.domain.quantity import plain
 
 if TYPE_CHECKING:
-    from tallystick.domain.prices import PriceError
     from tallystick.domain.quantity import QuantityError
-    from tallystick.domain.rating import Charge
+    from tallystick.domain.rating.charges import Charge
+    from tallystick.domain.rating.prices import PriceError
 
 
 def answer_charge(charge: Charge) -> dict[str, object]:

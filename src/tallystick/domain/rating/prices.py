@@ -9,16 +9,16 @@ from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
 
-from tallystick.domain.descriptions import PriceWording
-from tallystick.domain.price_limits import (
+from tallystick.domain.quantity import ZERO, exact
+from tallystick.domain.rating.descriptions import PriceWording
+from tallystick.domain.rating.price_limits import (
     AMOUNT_LIMIT,
     PriceError,
     check_amount,
     check_currency,
     check_recurrence,
 )
-from tallystick.domain.quantity import ZERO, exact
-from tallystick.domain.stripe_fields import (
+from tallystick.domain.rating.stripe_fields import (
     read_amount,
     read_choice,
     read_integer,

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tallystick.domain.catalog import CatalogProblem
+from tallystick.domain.catalog.objects import CatalogProblem
 
 if TYPE_CHECKING:
-    from tallystick.domain.catalog import Path
+    from tallystick.domain.catalog.objects import Path
 
 KEY_CHARS_MAX = 100
 """Characters of a key: what Stripe takes for an ``event_name`` (``/v1/billing/meters``)."""

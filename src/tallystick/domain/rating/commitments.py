@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tallystick.domain.allowances import free_units
-from tallystick.domain.descriptions import describe_unit_amount
+from tallystick.domain.rating.allowances import free_units
+from tallystick.domain.rating.descriptions import describe_unit_amount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tallystick.domain.prices import Price
+    from tallystick.domain.rating.prices import Price
 
 
 class CommitmentError(ValueError):

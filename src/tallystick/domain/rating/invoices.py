@@ -1,6 +1,6 @@
 """A whole invoice: the charges of its items and, in this order, what changes them.
 
-1. items: each quantity at its price (``rating``), one line after the other;
+1. items: each quantity at its price (``charges``), one line after the other;
 2. spend cap: a negative line for what usage costs beyond it;
 3. discounts, split over the lines;
 4. minimum commitment: a line for what is missing after discounts, itself not discounted;
@@ -17,19 +17,24 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from tallystick.domain.commitments import true_up_invoice
-from tallystick.domain.credits import CreditableLine, CreditGrant, CreditStatement, draw_credits
-from tallystick.domain.descriptions import describe_unit_amount
-from tallystick.domain.discounts import Discount, apply_discounts
 from tallystick.domain.money import USAGE_LINE_ROUNDING, MoneyError, Rounding
-from tallystick.domain.prices import Price, UsageType
 from tallystick.domain.quantity import ZERO
-from tallystick.domain.rating import Charge, rate_all
-from tallystick.domain.spend_caps import SpendCap, cap_spend
-from tallystick.domain.tax import TaxAmount, TaxRate, tax_line
+from tallystick.domain.rating.charges import Charge, rate_all
+from tallystick.domain.rating.commitments import true_up_invoice
+from tallystick.domain.rating.credits import (
+    CreditableLine,
+    CreditGrant,
+    CreditStatement,
+    draw_credits,
+)
+from tallystick.domain.rating.descriptions import describe_unit_amount
+from tallystick.domain.rating.discounts import Discount, apply_discounts
+from tallystick.domain.rating.prices import Price, UsageType
+from tallystick.domain.rating.spend_caps import SpendCap, cap_spend
+from tallystick.domain.rating.tax import TaxAmount, TaxRate, tax_line
 
 if TYPE_CHECKING:
-    from tallystick.domain.commitments import Commitment
+    from tallystick.domain.rating.commitments import Commitment
 
 _NO_CREDITS = CreditStatement((), {})
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tallystick.domain.commitments import Commitment
     from tallystick.domain.meters import Meter
-    from tallystick.domain.prices import Price
-    from tallystick.domain.spend_caps import SpendCap
+    from tallystick.domain.rating.commitments import Commitment
+    from tallystick.domain.rating.prices import Price
+    from tallystick.domain.rating.spend_caps import SpendCap
 
 PLAN_ITEMS_MAX = 20
 """Items of one subscription: Stripe's limit (docs.stripe.com/billing/subscriptions/multiple-

@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from tallystick.domain.money import USAGE_LINE_ROUNDING, Rounding, round_to_minor
-from tallystick.domain.prices import BillingScheme, Price, TiersMode, UsageType, packages_of
 from tallystick.domain.quantity import ZERO, QuantityError, exact, plain
-from tallystick.domain.trace import trace_charge
+from tallystick.domain.rating.prices import BillingScheme, Price, TiersMode, UsageType, packages_of
+from tallystick.domain.rating.trace import trace_charge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tallystick.domain.catalog import CatalogProblem
-from tallystick.domain.descriptions import describe_unit_amount
+from tallystick.domain.catalog.objects import CatalogProblem
 from tallystick.domain.money import THREE_DECIMAL_CURRENCIES
-from tallystick.domain.prices import TiersMode, UsageType
 from tallystick.domain.quantity import exact, plain
+from tallystick.domain.rating.descriptions import describe_unit_amount
+from tallystick.domain.rating.prices import TiersMode, UsageType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from decimal import Decimal
 
-    from tallystick.domain.catalog import Catalog, CatalogPrice, EventSource, Plan
+    from tallystick.domain.catalog.objects import Catalog, CatalogPrice, EventSource, Plan
 
 
 def catalog_warnings(catalog: Catalog) -> tuple[CatalogProblem, ...]:

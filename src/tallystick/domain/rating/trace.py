@@ -9,14 +9,14 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tallystick.domain.descriptions import describe_unit_amount
 from tallystick.domain.money import Rounding
-from tallystick.domain.prices import TiersMode, packages_of
 from tallystick.domain.quantity import plain
+from tallystick.domain.rating.descriptions import describe_unit_amount
+from tallystick.domain.rating.prices import TiersMode, packages_of
 
 if TYPE_CHECKING:
-    from tallystick.domain.prices import Price
-    from tallystick.domain.rating import Charge, ChargeLine
+    from tallystick.domain.rating.charges import Charge, ChargeLine
+    from tallystick.domain.rating.prices import Price
 
 _ROUNDED_BY_MODE = {
     Rounding.HALF_UP: "rounded half up",

@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeVar
 
-from tallystick.domain.price_limits import PriceError, check_amount
+from tallystick.domain.rating.price_limits import PriceError, check_amount
 
 NUMBER_CHARACTERS_MAX = 64
 """Characters of a number that are looked at: a longer one is over every limit anyway."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tallystick.domain.prices import BillingScheme, Price, PriceError, Tier, TiersMode
 from tallystick.domain.quantity import ZERO, exact
+from tallystick.domain.rating.prices import BillingScheme, Price, PriceError, Tier, TiersMode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

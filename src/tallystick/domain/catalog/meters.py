@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from tallystick.domain.catalog import ExternalMeter, meter_key
-from tallystick.domain.catalog_fields import Fields
+from tallystick.domain.catalog.fields import Fields
+from tallystick.domain.catalog.objects import ExternalMeter, meter_key
 from tallystick.domain.meters import (
     Aggregation,
     Meter,

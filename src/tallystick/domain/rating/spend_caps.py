@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tallystick.domain.descriptions import describe_unit_amount
+from tallystick.domain.rating.descriptions import describe_unit_amount
 
 
 @dataclass(frozen=True, slots=True)

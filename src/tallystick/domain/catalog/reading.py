@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tallystick.domain.catalog import (
+from tallystick.domain.catalog.fields import Fields, Problems
+from tallystick.domain.catalog.meters import read_meters
+from tallystick.domain.catalog.objects import (
     PLAN_ITEMS_MAX,
     Catalog,
     CatalogError,
@@ -14,16 +16,14 @@ from tallystick.domain.catalog import (
     PlanItem,
     locate,
 )
-from tallystick.domain.catalog_fields import Fields, Problems
-from tallystick.domain.catalog_meters import read_meters
-from tallystick.domain.catalog_prices import read_products
-from tallystick.domain.catalog_sources import read_sources
-from tallystick.domain.commitments import Commitment
-from tallystick.domain.prices import UsageType
-from tallystick.domain.spend_caps import SpendCap
+from tallystick.domain.catalog.prices import read_products
+from tallystick.domain.catalog.sources import read_sources
+from tallystick.domain.rating.commitments import Commitment
+from tallystick.domain.rating.prices import UsageType
+from tallystick.domain.rating.spend_caps import SpendCap
 
 if TYPE_CHECKING:
-    from tallystick.domain.catalog import Path, Position, Product
+    from tallystick.domain.catalog.objects import Path, Position, Product
 
 SECTIONS = ("meters", "sources", "products", "plans")
 PLAN_FIELDS = ("name", "items", "currencies", "commitments", "spend_caps")
