@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READY_SECONDS_MAX = 120.0
-STOP_SECONDS_MAX = 20.0
+STOP_SECONDS_MAX = 120.0
+"""A server that is told to stop answers and writes what it has begun: one that is killed instead
+because its machine is slow would leave that undone."""
+
 _POLL_SECONDS = 0.02
 READY = "listening on "
 """What a server prints when it serves, and where; others print other things."""

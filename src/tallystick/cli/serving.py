@@ -32,6 +32,11 @@ the default of 700 looking for them takes a tenth of the time."""
 
 SHUTDOWN_SECONDS = 10
 
+KEEP_ALIVE_SECONDS = 120
+"""How long a connection may be idle: longer than load balancers keep theirs (a minute, mostly), so
+that the one who sends requests is the one who closes. A server that was kept from running for so
+long closes a connection in which a request waits already, which then fails."""
+
 _M_ARENA_MAX = -8  # as in glibc's malloc.h
 
 
@@ -163,6 +168,7 @@ def server_of(product: Tallystick) -> uvicorn.Server:
             lifespan="off",
             proxy_headers=False,  # nothing here asks who the client is
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
     )
