@@ -88,7 +88,6 @@ def deaths(folder: Path, what: str) -> list[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tallystick.config import Settings
 
 LOG_LINES = 150
+DEMOS_SECONDS_MAX = 1_800
 
 
 def with_password(url: str) -> str:
@@ -84,6 +85,7 @@ def test_servers_without_workers_and_a_worker_share_a_database(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(DEMOS_SECONDS_MAX)
 def test_a_short_demo_prints_the_same_on_both_databases_and_by_the_client_library(
     tmp_path: Path,
 ) -> None:
@@ -95,7 +97,8 @@ def test_a_short_demo_prints_the_same_on_both_databases_and_by_the_client_librar
     for sent in ([], ["--client"]):
         with fresh_database() as url:
             for stored in ([], ["--database-url", url]):
-                done = tallystick("demo", "--example", str(example), *stored, *sent)
+                options = ("--example", str(example), *stored, *sent)
+                done = tallystick("demo", *options, seconds_max=DEMOS_SECONDS_MAX)
                 assert done.returncode == 0, done.stdout + done.stderr
                 printed.add(done.stdout)
     (once,) = printed

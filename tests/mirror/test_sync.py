@@ -207,8 +207,8 @@ def test_a_killed_first_sync_goes_on_within_its_plan(account: Account, tmp_path:
     answer_of("init", environment=environment)
     plan = 10 + 5 * -(-CUSTOMERS // 100)
     for kind in ("customer", "subscription"):
-        # the next page takes its time, so that the kill comes before the end, however late it comes
-        account.faults([{"kind": "slow", "path": f"/v1/{kind}s", "skip": 1, "seconds": "1"}])
+        # the next pages take their time: the kill comes before the end, however late it comes
+        account.faults([{"kind": "slow", "path": f"/v1/{kind}s", "skip": 1, "seconds": "30"}])
         kill_at(f"{kind}:", environment, plan)
     account.faults([])
     done = tallystick("sync", "--json", environment=environment)
