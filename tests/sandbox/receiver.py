@@ -1,4 +1,8 @@
-"""A webhook endpoint for tests: remembers what it was sent and answers as told."""
+"""A webhook endpoint for tests: remembers what it was sent and answers as told.
+
+An answer that takes ten seconds, of a test that was kept from running, comes too late: the same is
+sent again then. So a test asks what was received at least.
+"""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def test_a_webhook_of_an_older_version_has_the_older_shape(rig: Rig) -> None:
             }
         )
         subscribe(rig, rig.customer(rig.clock(JAN)), rig.price(unit_amount=1000))
-        (event,) = receiver.wait(lambda events: len(events) == 1)
+        event = receiver.wait(bool)[0]
         assert event["api_version"] == "2025-02-24.acacia"
         assert event["data"]["object"]["paid"] is True
         assert "parent" not in event["data"]["object"]

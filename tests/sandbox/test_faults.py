@@ -102,7 +102,7 @@ def test_a_slow_first_request_holds_its_key(rig: Rig) -> None:
     rig.faults({"kind": "slow", "seconds": "0.3", "times": 1})
     started = time.monotonic()
     rig.v1.customers.create({"name": "Ada"})
-    assert time.monotonic() - started >= 0.3
+    assert time.monotonic() - started > 0.29  # the event loop counts whole milliseconds
 
 
 def test_summaries_lag_by_hours_of_the_customers_clock_and_the_invoice_does_not(rig: Rig) -> None:

@@ -26,7 +26,7 @@ def test_a_webhook_verifies_with_the_whole_secret_in_the_endpoints_version(rig: 
     with Receiver() as receiver:
         endpoint = listen(rig, receiver, "customer.created", api_version="2026-08-26.dahlia")
         customer = rig.customer(card=None, name="Ada")
-        receiver.wait(lambda events: len(events) == 1)
+        receiver.wait(bool)
         body, signature = receiver.received[0]
         event: Any = rig.client.construct_event(body, signature, endpoint.secret)
         assert event.type == "customer.created"
@@ -41,11 +41,11 @@ def test_a_refused_webhook_is_sent_again_and_signed_again(rig: Rig) -> None:
     with Receiver(500) as receiver:
         endpoint = listen(rig, receiver, "product.created")
         rig.v1.products.create({"name": "API"})
-        first, second = receiver.wait(lambda events: len(events) == 2)
+        first, second = receiver.wait(lambda events: len(events) >= 2)[:2]
         assert first["id"] == second["id"]
-        signatures = {signature for _, signature in receiver.received}
-        assert len(signatures) == 2
-        for body, signature in receiver.received:
+        received = receiver.received[:2]
+        assert len({signature for _, signature in received}) == 2
+        for body, signature in received:
             assert stripe.WebhookSignature.verify_header(
                 body.decode(), signature, endpoint.secret, 300
             )
@@ -64,9 +64,9 @@ def test_an_invoice_finalizes_an_hour_after_its_webhook_was_answered(rig: Rig) -
         assert (draft.status, draft.webhooks_delivered_at) == ("draft", FEB)
         rig.advance(clock, FEB + HOUR_S)
         assert rig.invoices(subscription)[0].status == "paid"
-        types = [event["type"] for event in receiver.wait(lambda events: len(events) >= 4)]
-        assert types.count("invoice.created") == 2
-        assert {"invoice.finalized", "invoice.paid"} <= set(types)
+        paid = {"invoice.finalized", "invoice.paid"}
+        events = receiver.wait(lambda events: paid <= {event["type"] for event in events})
+        assert [event["type"] for event in events].count("invoice.created") >= 2
 
 
 def test_webhooks_are_lost_doubled_and_reordered_on_request(rig: Rig) -> None:
@@ -80,10 +80,17 @@ def test_webhooks_are_lost_doubled_and_reordered_on_request(rig: Rig) -> None:
         product = rig.v1.products.create({"name": "API"})
         rig.v1.products.update(product.id, {"name": "API 2"})
         rig.v1.products.delete(product.id)
-        events = receiver.wait(lambda events: len(events) == 3)
-        types = [event["type"] for event in events]
-        assert types[0] == "product.updated"
-        assert sorted(types) == ["product.created", "product.updated", "product.updated"]
+
+        def is_whole(events: list[dict[str, Any]]) -> bool:
+            types = [event["type"] for event in events]
+            return "product.created" in types and types.count("product.updated") >= 2
+
+        events = receiver.wait(is_whole)
+        assert events[0]["type"] == "product.updated"
+        assert {event["type"] for event in receiver.events} == {
+            "product.created",
+            "product.updated",
+        }
         assert events[0]["data"]["previous_attributes"]["name"] == "API"
 
 
@@ -116,7 +123,7 @@ def test_thin_events_tell_why_meter_events_failed(rig: Rig) -> None:
             rig.stream(
                 {"event_name": name, "payload": {"stripe_customer_id": customer, "value": "1"}}
             )
-        receiver.wait(lambda events: len(events) == 2)
+        receiver.wait(lambda events: len({event["type"] for event in events}) == 2)
         found = {}
         for body, signature in receiver.received:
             notification: Any = rig.client.parse_event_notification(body, signature, secret)
