@@ -33,10 +33,8 @@ from tallystick.pipeline.rejections import Rejections
 from tallystick.pipeline.report import Reporter
 from tallystick.pipeline.resolve import Resolver
 from tallystick.ports.clock import Clock, SystemClock
-from tallystick.storage.sqlite.api_keys import SqliteApiKeys
 from tallystick.storage.sqlite.backup import Copied, back_up, restore
 from tallystick.storage.sqlite.events import SqliteEventStore
-from tallystick.storage.sqlite.inbox import SqliteInbox
 from tallystick.storage.sqlite.moving import moving_source
 from tallystick.storage.sqlite.sent_writes import WriteClient
 from tallystick.storage.sqlite.stores import open_sqlite
@@ -281,8 +279,6 @@ class Tallystick:
     def write_service(self) -> WriteService:
         """Return what does the writes of other processes of this server, on SQLite."""
         assert isinstance(self.events, SqliteEventStore)
-        assert isinstance(self.inbox, SqliteInbox)
-        assert isinstance(self.api_keys, SqliteApiKeys)
         return WriteService(self.events, self.inbox, self.api_keys)
 
     def close(self) -> None:

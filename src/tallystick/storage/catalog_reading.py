@@ -13,24 +13,22 @@ from tallystick.domain.usage_records import RecordAggregation
 from tallystick.storage.catalog_rows import meter_of, price_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from tallystick.domain.catalog.objects import Catalog
     from tallystick.domain.rating.prices import Price
-    from tallystick.storage.readable import Readable
+    from tallystick.storage.database import Database
 
 
 class CatalogReading:
     """The reading half of ``CatalogStore``, and ``RecordPrices``."""
 
-    def __init__(self, reader: Readable, sql: Mapping[str, Any]) -> None:
-        self._reader = reader
-        self._sql = sql
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = database.statements("catalog")
         self._meters = MeterSet(version=-1)
 
     def meters(self) -> MeterSet:
         """Return the meters in force; another process's change is seen at the next call."""
-        with self._reader.read() as connection:
+        with self._database.read() as connection:
             (version,) = connection.execute(self._sql["catalog_version"]).fetchone()
             if version != self._meters.version:
                 meters = tuple(meter_of(row) for row in connection.execute(self._sql["meters"]))
@@ -67,9 +65,9 @@ class CatalogReading:
         return {price_id: RecordAggregation(how) for price_id, how in found.items()}
 
     def _first(self, name: str, *parameters: str) -> Any:
-        with self._reader.read() as connection:
+        with self._database.read() as connection:
             return connection.execute(self._sql[name], parameters).fetchone()
 
     def _pairs(self, name: str, *parameters: str) -> dict[str, str]:
-        with self._reader.read() as connection:
+        with self._database.read() as connection:
             return dict(connection.execute(self._sql[name], parameters).fetchall())

@@ -13,17 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tallystick.domain.catalog.objects import Catalog
-    from tallystick.storage.postgres.database import Connection, PostgresDatabase
+    from tallystick.storage.postgres.database import Connection
 
 _SQL = statements("catalog")
 
 
 class PostgresCatalogStore(CatalogReading):
     """``CatalogStore`` and ``RecordPrices`` on one PostgreSQL database."""
-
-    def __init__(self, database: PostgresDatabase) -> None:
-        super().__init__(database, _SQL)
-        self._database = database
 
     def keep(
         self,

@@ -23,7 +23,7 @@ from tallystick.storage.postgres.errors import RETRIED, is_undone, translated, u
 from tallystick.storage.postgres.statements import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tallystick.ports.archive import Archive
 
@@ -119,6 +119,14 @@ class PostgresDatabase:
         ]
         for writer in self._writers:
             writer.start()
+
+    def statements(self, topic: str) -> dict[str, str]:
+        """Return the statements of ``sql/TOPIC.sql`` by the names of their headings."""
+        return statements(topic)
+
+    def array(self, values: Sequence[int] | Sequence[str]) -> list[Any]:
+        """Return values as one parameter: ``ANY(%s)`` has them."""
+        return list(values)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -22,17 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tallystick.ports.mirror import ItemPast, ObjectReading
-    from tallystick.storage.postgres.database import Connection, PostgresDatabase
+    from tallystick.storage.postgres.database import Connection
 
 _SQL = statements("mirror")
 
 
 class PostgresMirror(MirrorReading):
     """``Mirror`` on one PostgreSQL database."""
-
-    def __init__(self, database: PostgresDatabase) -> None:
-        super().__init__(database, _SQL)
-        self._database = database
 
     def keep(self, readings: Sequence[ObjectReading], run: int = 0) -> list[Kept]:
         """Keep readings, all or none, and say for each what it changed."""

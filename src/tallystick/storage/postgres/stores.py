@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tallystick.ports.errors import PortError
-from tallystick.storage.postgres.api_keys import PostgresApiKeys
+from tallystick.storage.api_keys import StoredApiKeys
+from tallystick.storage.inbox import StoredInbox, StoredInboxReader
 from tallystick.storage.postgres.archive_ledger import PostgresArchiveLedger
 from tallystick.storage.postgres.catalog import PostgresCatalogStore
 from tallystick.storage.postgres.counted_events import PostgresCountedEvents
@@ -13,11 +14,7 @@ from tallystick.storage.postgres.customers import PostgresCustomerDirectory
 from tallystick.storage.postgres.database import PostgresDatabase
 from tallystick.storage.postgres.day_rollups import PostgresDayRollups
 from tallystick.storage.postgres.events import PostgresEventStore
-from tallystick.storage.postgres.inbox import (
-    PostgresInbox,
-    PostgresInboxReader,
-    PostgresMeterErrors,
-)
+from tallystick.storage.postgres.inbox import PostgresMeterErrors
 from tallystick.storage.postgres.installation import PostgresInstallation
 from tallystick.storage.postgres.lateness import PostgresLatenessBook
 from tallystick.storage.postgres.migrations import migrate
@@ -64,7 +61,7 @@ def stores_on(database: PostgresDatabase, url: str, now: int) -> Stores:
         database=database,
         installation=PostgresInstallation(database, now),
         turns=PostgresTurns(url),
-        api_keys=PostgresApiKeys(database),
+        api_keys=StoredApiKeys(database),
         events=PostgresEventStore(database),
         usage=PostgresUsageReader(database),
         day_rollups=PostgresDayRollups(database),
@@ -80,8 +77,8 @@ def stores_on(database: PostgresDatabase, url: str, now: int) -> Stores:
         stuck_reports=PostgresStuckReports(database),
         mirror=PostgresMirror(database),
         sync_ledger=PostgresSyncLedger(database),
-        inbox=PostgresInbox(database),
-        inbox_reader=PostgresInboxReader(database),
+        inbox=StoredInbox(database),
+        inbox_reader=StoredInboxReader(database),
         meter_errors=PostgresMeterErrors(database),
         archive_ledger=PostgresArchiveLedger(database),
         snapshots=PostgresSnapshotReader(database),

@@ -15,17 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tallystick.domain.catalog.objects import Catalog
-    from tallystick.storage.sqlite.database import SqliteDatabase
 
 _SQL = statements("catalog")
 
 
 class SqliteCatalogStore(CatalogReading):
     """``CatalogStore`` and ``RecordPrices`` on one SQLite file."""
-
-    def __init__(self, database: SqliteDatabase) -> None:
-        super().__init__(database, _SQL)
-        self._database = database
 
     def keep(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import sqlite3
@@ -18,10 +19,11 @@ from tallystick.ports.errors import (
     StoreUnusable,
 )
 from tallystick.storage.sqlite.archived_events import StoreConnection
+from tallystick.storage.sqlite.statements import statements
 from tallystick.storage.sqlite.write_turns import WriteTurns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tallystick.ports.archive import Archive
@@ -88,6 +90,14 @@ class SqliteDatabase:
         self._checkpoints = _Checkpoints(path)
         self._thread = threading.Thread(target=self._write_until_closed, name="sqlite-writer")
         self._thread.start()
+
+    def statements(self, topic: str) -> dict[str, str]:
+        """Return the statements of ``sql/TOPIC.sql`` by the names of their headings."""
+        return statements(topic)
+
+    def array(self, values: Sequence[int] | Sequence[str]) -> str:
+        """Return values as one parameter: ``SELECT value FROM json_each(?)`` has them."""
+        return json.dumps(values)
 
     def write(self, work: Work[T]) -> T:
         """Run the work in one transaction and return its result once that is durable.

@@ -22,17 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tallystick.ports.mirror import ItemPast, ObjectReading
-    from tallystick.storage.sqlite.database import SqliteDatabase
 
 _SQL = statements("mirror")
 
 
 class SqliteMirror(MirrorReading):
     """``Mirror`` on one SQLite file."""
-
-    def __init__(self, database: SqliteDatabase) -> None:
-        super().__init__(database, _SQL)
-        self._database = database
 
     def keep(self, readings: Sequence[ObjectReading], run: int = 0) -> list[Kept]:
         """Keep readings, all or none, and say for each what it changed."""

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tallystick.ports.errors import StoreBusy, StoreOutcomeUnknown
-from tallystick.storage.sqlite.api_keys import SqliteApiKeys
+from tallystick.storage.api_keys import StoredApiKeys
+from tallystick.storage.inbox import StoredInbox
 from tallystick.storage.sqlite.events import SqliteEventStore
 from tallystick.storage.sqlite.frames import FRAME_BYTES_MAX, Channel, frame
 from tallystick.storage.sqlite.identities import identity_key
-from tallystick.storage.sqlite.inbox import SqliteInbox
 
 if TYPE_CHECKING:
     import socket
@@ -134,7 +134,7 @@ class SentEventStore(SqliteEventStore):
         return self._client.call("warm")
 
 
-class SentInbox(SqliteInbox):
+class SentInbox(StoredInbox):
     """``Inbox`` whose webhooks are sent."""
 
     def __init__(self, database: SqliteDatabase, client: WriteClient) -> None:
@@ -146,7 +146,7 @@ class SentInbox(SqliteInbox):
         return self._client.call("add_to_inbox", event, now)
 
 
-class SentApiKeys(SqliteApiKeys):
+class SentApiKeys(StoredApiKeys):
     """``ApiKeys`` whose last use is sent."""
 
     def __init__(self, database: SqliteDatabase, client: WriteClient) -> None:

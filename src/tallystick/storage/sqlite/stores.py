@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tallystick.storage.sqlite.api_keys import SqliteApiKeys
+from tallystick.storage.api_keys import StoredApiKeys
+from tallystick.storage.inbox import StoredInbox, StoredInboxReader, StoredMeterErrors
 from tallystick.storage.sqlite.archive_ledger import SqliteArchiveLedger
 from tallystick.storage.sqlite.catalog import SqliteCatalogStore
 from tallystick.storage.sqlite.counted_events import SqliteCountedEvents
@@ -13,7 +14,6 @@ from tallystick.storage.sqlite.customers import SqliteCustomerDirectory
 from tallystick.storage.sqlite.database import SqliteDatabase
 from tallystick.storage.sqlite.day_rollups import SqliteDayRollups
 from tallystick.storage.sqlite.events import SqliteEventStore
-from tallystick.storage.sqlite.inbox import SqliteInbox, SqliteInboxReader, SqliteMeterErrors
 from tallystick.storage.sqlite.installation import SqliteInstallation
 from tallystick.storage.sqlite.lateness import SqliteLatenessBook
 from tallystick.storage.sqlite.migrations import migrate
@@ -70,7 +70,7 @@ def _stores(database: SqliteDatabase, path: Path, now: int) -> Stores:
         database=database,
         installation=SqliteInstallation(database, now),
         turns=SqliteTurns(path),
-        api_keys=SqliteApiKeys(database),
+        api_keys=StoredApiKeys(database),
         events=SqliteEventStore(database),
         usage=SqliteUsageReader(database),
         day_rollups=SqliteDayRollups(database),
@@ -86,9 +86,9 @@ def _stores(database: SqliteDatabase, path: Path, now: int) -> Stores:
         stuck_reports=SqliteStuckReports(database),
         mirror=SqliteMirror(database),
         sync_ledger=SqliteSyncLedger(database),
-        inbox=SqliteInbox(database),
-        inbox_reader=SqliteInboxReader(database),
-        meter_errors=SqliteMeterErrors(database),
+        inbox=StoredInbox(database),
+        inbox_reader=StoredInboxReader(database),
+        meter_errors=StoredMeterErrors(database),
         archive_ledger=SqliteArchiveLedger(database),
         snapshots=SqliteSnapshotReader(database),
     )

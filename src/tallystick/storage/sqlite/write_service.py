@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from tallystick.domain.events import EventStatus
-    from tallystick.storage.sqlite.api_keys import SqliteApiKeys
+    from tallystick.ports.api_keys import ApiKeys
+    from tallystick.ports.inbox import Inbox
     from tallystick.storage.sqlite.events import SqliteEventStore
-    from tallystick.storage.sqlite.inbox import SqliteInbox
 
 _events = msgspec.msgpack.Decoder(list[UsageEvent])
 
@@ -26,9 +26,7 @@ _events = msgspec.msgpack.Decoder(list[UsageEvent])
 class WriteService:
     """Does what ``WriteClient`` in another process asks for, and answers once it is durable."""
 
-    def __init__(
-        self, events: SqliteEventStore, inbox: SqliteInbox, api_keys: SqliteApiKeys
-    ) -> None:
+    def __init__(self, events: SqliteEventStore, inbox: Inbox, api_keys: ApiKeys) -> None:
         self._events = events
         self._calls: dict[str, Callable[..., Future[Any]]] = {
             "append": self._append,

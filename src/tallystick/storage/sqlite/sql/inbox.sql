@@ -8,16 +8,17 @@ ON CONFLICT (event_id) DO NOTHING;
 -- The last number given, even if its row was dropped since.
 SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'inbox_events'), 0);
 
--- name: claimable
-SELECT seq, event_id, type, api_version, is_thin, body, brought, received_at, state, attempts,
-    reason, lease_token
-FROM inbox_events
-WHERE state = 'waiting' AND next_attempt_at <= :now AND lease_until <= :now
-ORDER BY next_attempt_at LIMIT :limit;
-
--- name: lease
-UPDATE inbox_events SET lease_until = :lease_until, lease_token = :token, attempts = attempts + 1
-WHERE seq = :seq;
+-- name: claim
+-- Leases events; RETURNING gives them in no order.
+UPDATE inbox_events SET
+    lease_until = :lease_until, lease_token = lease_token + 1, attempts = attempts + 1
+WHERE seq IN (
+    SELECT seq FROM inbox_events
+    WHERE state = 'waiting' AND next_attempt_at <= :now AND lease_until <= :now
+    ORDER BY next_attempt_at, seq LIMIT :limit
+)
+RETURNING seq, event_id, type, api_version, is_thin, body, brought, received_at, state, attempts,
+    reason, lease_token, next_attempt_at;
 
 -- name: settle
 UPDATE inbox_events SET
@@ -39,13 +40,13 @@ FROM inbox_events WHERE event_id = ?;
 UPDATE inbox_events SET
     state = 'waiting', attempts = 0, reason = NULL, next_attempt_at = ?, lease_until = 0,
     lease_token = lease_token + 1, settled_at = NULL
-WHERE event_id = ?;
+WHERE event_id IN (SELECT value FROM json_each(?));
 
 -- name: counts
 SELECT state, COUNT(*) FROM inbox_events GROUP BY state;
 
--- name: is_known
-SELECT 1 FROM inbox_events WHERE event_id = ?;
+-- name: known
+SELECT event_id FROM inbox_events WHERE event_id IN (SELECT value FROM json_each(?));
 
 -- name: forget_settled
 DELETE FROM inbox_events WHERE state = 'settled' AND received_at < ?;
