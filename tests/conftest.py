@@ -14,7 +14,7 @@ from tallystick.wiring import Tallystick
 from tests.fixtures.clock import FakeClock
 from tests.fixtures.draws import make_repeatable
 from tests.fixtures.paths import CATALOG_FILE
-from tests.fixtures.patience import PATIENCE_SECONDS
+from tests.fixtures.patience import PATIENCE_SECONDS, make_patient
 from tests.fixtures.postgres import postgres_url
 from tests.fixtures.served import served
 from tests.fixtures.stripe_account import sandbox, stripe_settings
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["postgres_url", "sandbox", "stripe_settings"]  # fixtures that live in files of their own
 
 make_repeatable()
+make_patient()
 
 
 @pytest.fixture

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOW = 1_800_000_000_000_000
+WAIT_SECONDS = 5
+"""How long an append waits for a connection where the server goes away: a pool that has given up
+tries again for the next caller, and not for those that wait already.
+"""
 ALWAYS = Period(NOW - 100 * HOUR_US, NOW + 100 * HOUR_US)
 METERS = tuple(
     Meter(
@@ -133,6 +137,16 @@ class Clients:
                 return
             self._stopping.wait(0.01)
         raise AssertionError(f"{len(self.acknowledged)} of {target} acknowledged")
+
+    def wait_for_a_refusal(self) -> None:
+        """Wait until an append is refused once more."""
+        before = self.refusals
+        for _ in range(PATIENCE_SECONDS * 100):
+            assert self._failures == []
+            if self.refusals > before:
+                return
+            self._stopping.wait(0.01)
+        raise AssertionError("nothing is refused")
 
     def _append_for_ever(self, number: int) -> None:
         try:

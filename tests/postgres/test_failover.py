@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tallystick.storage.postgres import database
 from tallystick.storage.postgres.migrations import migrate
 from tests.fixtures.postgres import USER, postgres_server
-from tests.postgres.stores import Clients, assert_each_once, opened
+from tests.postgres.stores import WAIT_SECONDS, Clients, assert_each_once, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +21,9 @@ Pair = tuple["PostgresServer", "PostgresServer"]
 
 
 @pytest.fixture
-def pair() -> Iterator[Pair]:
+def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     """A server with the product's database, and a standby that has each commit before it counts."""
+    monkeypatch.setattr(database, "CONNECTION_WAIT_SECONDS", WAIT_SECONDS)
     with postgres_server() as primary, postgres_server(standby_of=primary) as standby:
         primary.execute("CREATE DATABASE product")
         migrate(primary.url("product"), 0)
@@ -30,6 +32,7 @@ def pair() -> Iterator[Pair]:
         synchronous = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"
         while not primary.execute(synchronous):
             continue
+        primary.execute("CHECKPOINT")  # who makes it also tells all others to wait for the standby
         yield primary, standby
 
 

@@ -41,6 +41,9 @@ FILE_BYTES_MAX = {"data": 1_500_000, "log": 65_536}
 than a segment, so that no commit gets through.
 """
 
+ASKED_FOR = {"autovacuum": "off", "checkpoint_timeout": "1d"}
+"""Nothing is written, or made room for, that no request asked for: however long a test takes."""
+
 BATCH = 500
 BATCHES_MAX = 400
 NO_ROOM = ("No space left on device", "File too large")
@@ -81,7 +84,7 @@ def small_server(way: str, what: str) -> Iterator[tuple[PostgresServer, Room]]:
     with ExitStack() as stack:
         segments = ["--wal-segsize=1"]
         if way == "limited files":
-            server = stack.enter_context(postgres_server(initdb=segments))
+            server = stack.enter_context(postgres_server(ASKED_FOR, initdb=segments))
             yield server, LimitedFiles(server, FILE_BYTES_MAX[what])
             return
         outside = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -94,7 +97,10 @@ def small_server(way: str, what: str) -> Iterator[tuple[PostgresServer, Room]]:
             (outside / "log").mkdir()
             (outside / "log").chmod(0o1777)
             segments.append(f"--waldir={outside / 'log' / 'segments'}")
-        yield stack.enter_context(postgres_server(initdb=segments, disk=disk, data=data)), disk
+        server = stack.enter_context(
+            postgres_server(ASKED_FOR, initdb=segments, disk=disk, data=data)
+        )
+        yield server, disk
 
 
 @dataclass

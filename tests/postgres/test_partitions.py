@@ -48,7 +48,8 @@ def append_at(store: Store, received_at: int, **at: int) -> None:
 def wait_for_partition(store: Store, now: int, day_at: int, *, there: bool = True) -> None:
     """Look after the partitions until a day's is there, or gone; another look may be under way."""
     name = partition_of(day_at)
-    for _ in range(1_000):
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < give_up_at:
         make_partitions(store.database, now).result()
         with store.database.read() as connection:
             row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (name,)).fetchone()
