@@ -168,13 +168,13 @@ class Tallystick:
     def inbox_worker(self) -> InboxWorker:
         """What deals with the events that Stripe told."""
         return InboxWorker(
-            self.inbox,
-            self.mirror,
-            self.stripe_mirror,
-            self.stripe.objects,
-            self.meter_errors,
-            self.clock,
-            random.Random(),  # noqa: S311 - spreads retries, guards nothing
+            inbox=self.inbox,
+            mirror=self.mirror,
+            stripe_mirror=self.stripe_mirror,
+            source=self.stripe.objects,
+            meter_errors=self.meter_errors,
+            clock=self.clock,
+            jitter=random.Random(),  # noqa: S311 - spreads retries, guards nothing
         )
 
     @property
@@ -186,14 +186,14 @@ class Tallystick:
     def synchronizer(self) -> Synchronizer:
         """What fills and repairs the mirror."""
         return Synchronizer(
-            self.mirror,
-            self.sync_ledger,
-            self.inbox,
-            self.inbox_reader,
-            self.stripe.objects,
-            self.stripe_mirror,
-            self.inbox_worker,
-            self.clock,
+            mirror=self.mirror,
+            ledger=self.sync_ledger,
+            inbox=self.inbox,
+            inbox_reader=self.inbox_reader,
+            source=self.stripe.objects,
+            stripe_mirror=self.stripe_mirror,
+            worker=self.inbox_worker,
+            clock=self.clock,
         )
 
     @property
@@ -206,15 +206,15 @@ class Tallystick:
             ReportWay(self.settings.stripe_meter_events),
         )
         return Reporter(
-            self.book,
-            self.usage,
-            self.catalog,
-            self.customers,
-            router,
-            self.billing_periods,
-            Planner(self.book, self.counted_events),
-            Placer(self.book, self.period_book, self.clock),
-            self.clock,
+            book=self.book,
+            usage=self.usage,
+            catalog=self.catalog,
+            customers=self.customers,
+            router=router,
+            periods=self.billing_periods,
+            planner=Planner(self.book, self.counted_events),
+            placer=Placer(self.book, self.period_book, self.clock),
+            clock=self.clock,
         )
 
     @property
@@ -222,14 +222,21 @@ class Tallystick:
         """What takes reports to Stripe."""
         jitter = random.Random()  # noqa: S311 - spreads retries, guards nothing
         resolver = Resolver(
-            self.book,
-            self.catalog,
-            self.customers,
-            self.stripe.summaries,
-            self.billing_periods().now_of,
-            self.clock,
+            book=self.book,
+            catalog=self.catalog,
+            customers=self.customers,
+            summaries=self.stripe.summaries,
+            now_of=self.billing_periods().now_of,
+            clock=self.clock,
         )
-        return Deliverer(self.outbox, self.stripe.usage, resolver, self.breaker, self.clock, jitter)
+        return Deliverer(
+            outbox=self.outbox,
+            sinks=self.stripe.usage,
+            resolver=resolver,
+            breaker=self.breaker,
+            clock=self.clock,
+            jitter=jitter,
+        )
 
     @property
     def confirmer(self) -> Confirmer:
@@ -247,13 +254,13 @@ class Tallystick:
     def archiver(self) -> Archiver:
         """What moves days of events between the database and the archive; one serves one run."""
         holds = ArchiveHolds(
-            self.archive_ledger,
-            self.book,
-            self.usage,
-            self.catalog,
-            self.record_prices,
-            self.customers,
-            self._now_of,
+            ledger=self.archive_ledger,
+            book=self.book,
+            usage=self.usage,
+            catalog=self.catalog,
+            record_prices=self.record_prices,
+            customers=self.customers,
+            now_of=self._now_of,
         )
         retention_us = self.settings.retention_days * DAY_US
         return Archiver(self.archive_ledger, self.archive, holds, self.clock, retention_us)
@@ -262,13 +269,13 @@ class Tallystick:
     def dead_letters(self) -> DeadLetters:
         """What shows stuck reports and moves them on; Stripe is only asked for test clocks."""
         return DeadLetters(
-            self.stuck_reports,
-            self.book,
-            self.usage,
-            self.catalog,
-            self.customers,
-            self._now_of,
-            self.clock,
+            stuck=self.stuck_reports,
+            book=self.book,
+            usage=self.usage,
+            catalog=self.catalog,
+            customers=self.customers,
+            now_of=self._now_of,
+            clock=self.clock,
         )
 
     def _now_of(self, link: CustomerLink) -> int:

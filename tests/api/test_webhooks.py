@@ -211,13 +211,13 @@ class StuckSource:
 def test_a_slow_worker_delays_no_answer(product: Tallystick, stripe: Stripe) -> None:
     source = cast("ObjectSource", StuckSource())
     worker = InboxWorker(
-        product.inbox,
-        product.mirror,
-        StripeMirror(product.mirror, source, product.inbox, product.clock),
-        source,
-        product.meter_errors,
-        product.clock,
-        random.Random(1),
+        inbox=product.inbox,
+        mirror=product.mirror,
+        stripe_mirror=StripeMirror(product.mirror, source, product.inbox, product.clock),
+        source=source,
+        meter_errors=product.meter_errors,
+        clock=product.clock,
+        jitter=random.Random(1),
     )
     stripe.post(event("evt_first"))
     thread = threading.Thread(target=worker.run)

@@ -106,20 +106,20 @@ def deliverer(
     breaker: Breaker | None = None,
 ) -> Deliverer:
     resolver = Resolver(
-        product.book,
-        product.catalog,
-        product.customers,
-        totals or ScriptedTotals(),
-        lambda _: product.clock.now(),
-        product.clock,
+        book=product.book,
+        catalog=product.catalog,
+        customers=product.customers,
+        summaries=totals or ScriptedTotals(),
+        now_of=lambda _: product.clock.now(),
+        clock=product.clock,
     )
     return Deliverer(
-        product.outbox,
-        dict.fromkeys(ReportWay, sink),
-        resolver,
-        breaker or Breaker(product.clock),
-        product.clock,
-        random.Random(1),
+        outbox=product.outbox,
+        sinks=dict.fromkeys(ReportWay, sink),
+        resolver=resolver,
+        breaker=breaker or Breaker(product.clock),
+        clock=product.clock,
+        jitter=random.Random(1),
     )
 
 

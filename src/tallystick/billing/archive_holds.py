@@ -51,8 +51,9 @@ class ArchiveHolds:
     One of these serves one run: what subscriptions were is read once for each customer.
     """
 
-    def __init__(  # noqa: PLR0917 - its collaborators, each needed
+    def __init__(
         self,
+        *,
         ledger: ArchiveLedger,
         book: ReportBook,
         usage: UsageReader,

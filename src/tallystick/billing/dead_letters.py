@@ -75,8 +75,9 @@ class Remedied(NamedTuple):
 class DeadLetters:
     """What ``tallystick dead`` and its HTTP twin do."""
 
-    def __init__(  # noqa: PLR0917 - its collaborators, each needed
+    def __init__(
         self,
+        *,
         stuck: StuckReports,
         book: ReportBook,
         usage: UsageReader,

@@ -111,8 +111,9 @@ class InboxWorker:
     event had arrived. Events may come twice, late, or in any order, and mean the same.
     """
 
-    def __init__(  # noqa: PLR0917 - its collaborators, each needed
+    def __init__(
         self,
+        *,
         inbox: Inbox,
         mirror: Mirror,
         stripe_mirror: StripeMirror,

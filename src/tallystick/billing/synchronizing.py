@@ -111,8 +111,9 @@ class _ReadPage(NamedTuple):
 class Synchronizer:
     """Fills and repairs the mirror. Every method raises StripeUnreachable or StripeRefused."""
 
-    def __init__(  # noqa: PLR0917 - its collaborators, each needed
+    def __init__(
         self,
+        *,
         mirror: Mirror,
         ledger: SyncLedger,
         inbox: Inbox,

@@ -58,8 +58,9 @@ a day, so that a customer and meter cost about one read a day."""
 class Deliverer:
     """Takes reports from the outbox and tells Stripe; several may work on one outbox."""
 
-    def __init__(  # noqa: PLR0917 - its collaborators, each needed
+    def __init__(
         self,
+        *,
         outbox: Outbox,
         sinks: Mapping[ReportWay, UsageSink],
         resolver: Resolver,

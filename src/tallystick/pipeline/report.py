@@ -70,8 +70,9 @@ class DueOutcome(StrEnum):
 class Reporter:
     """Plans what Stripe is to be told."""
 
-    def __init__(  # noqa: PLR0917 - its collaborators, each needed
+    def __init__(
         self,
+        *,
         book: ReportBook,
         usage: UsageReader,
         catalog: CatalogStore,

@@ -37,8 +37,9 @@ _ON_THE_WAY = (ReportState.PENDING, ReportState.UNRESOLVED)
 class Resolver:
     """Tells what became of attempts whose answer was lost, and what is too late to be sent."""
 
-    def __init__(  # noqa: PLR0917 - its collaborators, each needed
+    def __init__(
         self,
+        *,
         book: ReportBook,
         catalog: CatalogStore,
         customers: CustomerDirectory,

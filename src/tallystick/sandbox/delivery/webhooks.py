@@ -72,11 +72,8 @@ class Webhooks(Outlets):
         rules = [rule for faults in self._faults for rule in faults.of_webhook(event)]
         invoice = _invoice_of(event, body)
         self._begin(event, invoice)
-        copies = 2 if any(rule.kind is Fault.WEBHOOK_DUPLICATE for rule in rules) else 1
-        if any(rule.kind is Fault.WEBHOOK_LOSS for rule in rules):
-            copies = 0
         self._account.keep_task(
-            asyncio.ensure_future(self._deliver(event, endpoint, body, rules, copies, invoice))
+            asyncio.ensure_future(self._deliver(event, endpoint, body, rules, invoice))
         )
 
     def _body(self, event: Event, endpoint: WebhookEndpoint) -> bytes:
@@ -85,18 +82,17 @@ class Webhooks(Outlets):
         version = read_version(endpoint.api_version) if endpoint.api_version else NEWEST
         return encode_json(render_event(event, version, StoredFacts(self._account)))
 
-    async def _deliver(  # noqa: PLR0917 - one delivery's facts, used nowhere else
+    async def _deliver(
         self,
         event: Event,
         endpoint: WebhookEndpoint,
         body: bytes,
         rules: list[Rule],
-        copies: int,
         invoice: str | None,
     ) -> None:
         try:
             await self._hold(endpoint, rules)
-            for _ in range(copies):
+            for _ in range(_copies_of(rules)):
                 await self._try_until_answered(endpoint, body)
         finally:
             event.pending_webhooks -= 1
@@ -189,6 +185,14 @@ class Webhooks(Outlets):
     def summary_lag_s(self, customer: str) -> int:
         """Return the longest lag that a rule asks for."""
         return max((faults.summary_lag_s(customer) for faults in self._faults), default=0)
+
+
+def _copies_of(rules: list[Rule]) -> int:
+    """Return how often the faults have an event delivered to an endpoint."""
+    kinds = {rule.kind for rule in rules}
+    if Fault.WEBHOOK_LOSS in kinds:
+        return 0
+    return 2 if Fault.WEBHOOK_DUPLICATE in kinds else 1
 
 
 def _invoice_of(event: Event, body: bytes) -> str | None:
