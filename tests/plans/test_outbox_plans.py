@@ -29,7 +29,10 @@ PLANS = {
     ("stuck_reports", "next_unverified"): ["usage_reports_unverified"],
     ("stuck_reports", "find_stuck"): ["usage_reports_stuck"],
     ("stuck_reports", "count_stuck"): ["usage_reports_stuck"],
-    ("stuck_reports", "rejectable"): ["sqlite_autoindex_usage_reports_1"],
+    ("stuck_reports", "verify"): ["usage_reports USING INTEGER PRIMARY KEY"],
+    ("stuck_reports", "look_again"): ["usage_reports USING INTEGER PRIMARY KEY"],
+    ("stuck_reports", "report_of_identifier"): ["sqlite_autoindex_usage_reports_1"],
+    ("stuck_reports", "reject"): ["sqlite_autoindex_usage_reports_1"],
 }
 
 

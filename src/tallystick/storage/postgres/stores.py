@@ -6,29 +6,30 @@ from typing import TYPE_CHECKING
 
 from tallystick.ports.errors import PortError
 from tallystick.storage.api_keys import StoredApiKeys
+from tallystick.storage.customers import StoredCustomerDirectory
 from tallystick.storage.inbox import StoredInbox, StoredInboxReader
+from tallystick.storage.installation import StoredInstallation
+from tallystick.storage.outbox import StoredOutbox, StoredReportBook
+from tallystick.storage.postgres import outbox
 from tallystick.storage.postgres.archive_ledger import PostgresArchiveLedger
 from tallystick.storage.postgres.catalog import PostgresCatalogStore
 from tallystick.storage.postgres.counted_events import PostgresCountedEvents
-from tallystick.storage.postgres.customers import PostgresCustomerDirectory
 from tallystick.storage.postgres.database import PostgresDatabase
 from tallystick.storage.postgres.day_rollups import PostgresDayRollups
 from tallystick.storage.postgres.events import PostgresEventStore
 from tallystick.storage.postgres.inbox import PostgresMeterErrors
-from tallystick.storage.postgres.installation import PostgresInstallation
 from tallystick.storage.postgres.lateness import PostgresLatenessBook
 from tallystick.storage.postgres.migrations import migrate
 from tallystick.storage.postgres.mirror import PostgresMirror
 from tallystick.storage.postgres.moving import refuse_unfinished
-from tallystick.storage.postgres.outbox import PostgresOutbox, PostgresReportBook
 from tallystick.storage.postgres.partitions import make_partitions
 from tallystick.storage.postgres.period_book import PostgresPeriodBook
-from tallystick.storage.postgres.stuck_reports import PostgresConfirmations, PostgresStuckReports
-from tallystick.storage.postgres.sync import PostgresSyncLedger
 from tallystick.storage.postgres.turns import PostgresTurns
 from tallystick.storage.postgres.usage import PostgresUsageReader
 from tallystick.storage.postgres.verification import PostgresSnapshotReader
 from tallystick.storage.stores import Stores
+from tallystick.storage.stuck_reports import StoredConfirmations, StoredStuckReports
+from tallystick.storage.sync import StoredSyncLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,9 +58,11 @@ def open_postgres(url: str, archive: Callable[[], Archive], now: int) -> Stores:
 def stores_on(database: PostgresDatabase, url: str, now: int) -> Stores:
     """Return every store on a database that is open."""
     catalog = PostgresCatalogStore(database)
+    mirror = PostgresMirror(database)
+    sync_ledger = StoredSyncLedger(database)
     return Stores(
         database=database,
-        installation=PostgresInstallation(database, now),
+        installation=StoredInstallation(database, now),
         turns=PostgresTurns(url),
         api_keys=StoredApiKeys(database),
         events=PostgresEventStore(database),
@@ -69,14 +72,14 @@ def stores_on(database: PostgresDatabase, url: str, now: int) -> Stores:
         lateness=PostgresLatenessBook(database),
         catalog=catalog,
         record_prices=catalog,
-        customers=PostgresCustomerDirectory(database),
-        book=PostgresReportBook(database),
+        customers=StoredCustomerDirectory(database, mirror, sync_ledger),
+        book=StoredReportBook(database, outbox),
         period_book=PostgresPeriodBook(database),
-        outbox=PostgresOutbox(database),
-        confirmations=PostgresConfirmations(database),
-        stuck_reports=PostgresStuckReports(database),
-        mirror=PostgresMirror(database),
-        sync_ledger=PostgresSyncLedger(database),
+        outbox=StoredOutbox(database, outbox),
+        confirmations=StoredConfirmations(database, outbox),
+        stuck_reports=StoredStuckReports(database, outbox),
+        mirror=mirror,
+        sync_ledger=sync_ledger,
         inbox=StoredInbox(database),
         inbox_reader=StoredInboxReader(database),
         meter_errors=PostgresMeterErrors(database),

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from tallystick.storage.api_keys import StoredApiKeys
 from tallystick.storage.inbox import StoredInbox, StoredInboxReader, StoredMeterErrors
+from tallystick.storage.installation import StoredInstallation
+from tallystick.storage.outbox import StoredOutbox, StoredReportBook
+from tallystick.storage.sqlite import outbox
 from tallystick.storage.sqlite.archive_ledger import SqliteArchiveLedger
 from tallystick.storage.sqlite.catalog import SqliteCatalogStore
 from tallystick.storage.sqlite.counted_events import SqliteCountedEvents
@@ -14,19 +17,17 @@ from tallystick.storage.sqlite.customers import SqliteCustomerDirectory
 from tallystick.storage.sqlite.database import SqliteDatabase
 from tallystick.storage.sqlite.day_rollups import SqliteDayRollups
 from tallystick.storage.sqlite.events import SqliteEventStore
-from tallystick.storage.sqlite.installation import SqliteInstallation
 from tallystick.storage.sqlite.lateness import SqliteLatenessBook
 from tallystick.storage.sqlite.migrations import migrate
 from tallystick.storage.sqlite.mirror import SqliteMirror
-from tallystick.storage.sqlite.outbox import SqliteOutbox, SqliteReportBook
 from tallystick.storage.sqlite.period_book import SqlitePeriodBook
 from tallystick.storage.sqlite.sent_writes import SentApiKeys, SentEventStore, SentInbox
-from tallystick.storage.sqlite.stuck_reports import SqliteConfirmations, SqliteStuckReports
-from tallystick.storage.sqlite.sync import SqliteSyncLedger
 from tallystick.storage.sqlite.turns import SqliteTurns
 from tallystick.storage.sqlite.usage import SqliteUsageReader
 from tallystick.storage.sqlite.verification import SqliteSnapshotReader
 from tallystick.storage.stores import Stores
+from tallystick.storage.stuck_reports import StoredConfirmations, StoredStuckReports
+from tallystick.storage.sync import StoredSyncLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,9 +67,11 @@ def open_sqlite(
 
 def _stores(database: SqliteDatabase, path: Path, now: int) -> Stores:
     catalog = SqliteCatalogStore(database)
+    mirror = SqliteMirror(database)
+    sync_ledger = StoredSyncLedger(database)
     return Stores(
         database=database,
-        installation=SqliteInstallation(database, now),
+        installation=StoredInstallation(database, now),
         turns=SqliteTurns(path),
         api_keys=StoredApiKeys(database),
         events=SqliteEventStore(database),
@@ -78,14 +81,14 @@ def _stores(database: SqliteDatabase, path: Path, now: int) -> Stores:
         lateness=SqliteLatenessBook(database),
         catalog=catalog,
         record_prices=catalog,
-        customers=SqliteCustomerDirectory(database),
-        book=SqliteReportBook(database),
+        customers=SqliteCustomerDirectory(database, mirror, sync_ledger),
+        book=StoredReportBook(database, outbox),
         period_book=SqlitePeriodBook(database),
-        outbox=SqliteOutbox(database),
-        confirmations=SqliteConfirmations(database),
-        stuck_reports=SqliteStuckReports(database),
-        mirror=SqliteMirror(database),
-        sync_ledger=SqliteSyncLedger(database),
+        outbox=StoredOutbox(database, outbox),
+        confirmations=StoredConfirmations(database, outbox),
+        stuck_reports=StoredStuckReports(database, outbox),
+        mirror=mirror,
+        sync_ledger=sync_ledger,
         inbox=StoredInbox(database),
         inbox_reader=StoredInboxReader(database),
         meter_errors=StoredMeterErrors(database),

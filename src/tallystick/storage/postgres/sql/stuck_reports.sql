@@ -12,8 +12,12 @@ WHERE id = ANY(%s) AND stage = 'unverified';
 -- name: look_again
 UPDATE usage_reports SET wake_at = %s WHERE id = ANY(%s) AND stage = 'unverified';
 
--- name: lane_of
-SELECT stripe_customer_id, meter_key FROM usage_reports WHERE identifier = %s;
+-- name: report_of_identifier
+SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
+    window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,
+    first_attempt_at, way, stripe_item_id, level, record_aggregation, closes_at, step, planned_at,
+    settled_at, verified_at, is_increment, event_source, event_id, cancels
+FROM usage_reports WHERE identifier = %s;
 
 -- name: reject
 UPDATE usage_reports SET

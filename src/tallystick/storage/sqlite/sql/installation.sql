@@ -1,6 +1,9 @@
 -- name: account
 SELECT stripe_account_id, livemode FROM installation;
 
+-- name: account_to_adopt
+SELECT stripe_account_id, livemode FROM installation;
+
 -- name: adopt
 UPDATE installation SET stripe_account_id = ?, livemode = ?;
 

@@ -108,6 +108,9 @@ SELECT run, CASE WHEN began_at IS NULL THEN newest_event ELSE began_event END, b
     swept_at, calls_max
 FROM sync_state;
 
+-- name: sync_to_begin
+SELECT began_at FROM sync_state;
+
 -- name: begin_sync
 UPDATE sync_state SET
     run = run + 1, began_event = :newest_event, began_at = :now, calls_max = :calls_max;

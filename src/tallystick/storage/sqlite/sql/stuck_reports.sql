@@ -6,20 +6,25 @@ SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_
 FROM usage_reports WHERE stage = 'unverified' AND wake_at <= ? ORDER BY wake_at LIMIT 1;
 
 -- name: verify
-UPDATE usage_reports SET stage = 'settled', verified_at = ? WHERE id = ? AND stage = 'unverified';
+UPDATE usage_reports SET stage = 'settled', verified_at = ?
+WHERE id IN (SELECT value FROM json_each(?)) AND stage = 'unverified';
 
 -- name: look_again
-UPDATE usage_reports SET wake_at = ? WHERE id = ? AND stage = 'unverified';
+UPDATE usage_reports SET wake_at = ?
+WHERE id IN (SELECT value FROM json_each(?)) AND stage = 'unverified';
 
--- name: rejectable
-SELECT id, stripe_customer_id, meter_key FROM usage_reports
-WHERE identifier = ? AND state IN ('pending', 'delivered', 'unresolved');
+-- name: report_of_identifier
+SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
+    window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,
+    first_attempt_at, way, stripe_item_id, level, record_aggregation, closes_at, step, planned_at,
+    settled_at, verified_at, is_increment, event_source, event_id, cancels
+FROM usage_reports WHERE identifier = ?;
 
 -- name: reject
 UPDATE usage_reports SET
     state = 'dead', stage = 'settled', reason = :reason, settled_at = :now, verified_at = NULL,
     maybe_taken = 0
-WHERE id = :id;
+WHERE identifier = :identifier AND state IN ('pending', 'delivered', 'unresolved');
 
 -- name: find_stuck
 SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
@@ -64,4 +69,4 @@ SELECT action, actor, reason, decided_at FROM report_decisions WHERE report_id =
 SELECT meter_errors_read_seq FROM installation;
 
 -- name: mark_errors_read
-UPDATE installation SET meter_errors_read_seq = ?;
+UPDATE installation SET meter_errors_read_seq = MAX(meter_errors_read_seq, ?);
