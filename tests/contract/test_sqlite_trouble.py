@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOW = 1_431_900_000_000_000
+COPY = database._checkpoint
 
 
 def some_events(first: int, count: int) -> list[UsageEvent]:
@@ -298,6 +300,14 @@ def test_the_log_begins_anew_while_commits_follow_each_other(
 ) -> None:
     monkeypatch.setattr(database, "CHECKPOINT_SECONDS", 0)
     monkeypatch.setattr(database, "CHECKPOINT_PAGES", 20)
+    copied = threading.Event()
+
+    def checkpoint(connection: sqlite3.Connection) -> int:
+        pages = COPY(connection)
+        copied.set()
+        return pages
+
+    monkeypatch.setattr(database, "_checkpoint", checkpoint)
     path = settings.sqlite_path()
     log = path.with_name(path.name + "-wal")
     store = SqliteDatabase(path, mock.Mock())
@@ -309,5 +319,8 @@ def test_the_log_begins_anew_while_commits_follow_each_other(
             )
         )
         written += 400_000
+        if written % 20_000_000 == 0:  # as fast as one can, but who copies may be kept from running
+            assert copied.wait(PATIENCE_SECONDS)
+            copied.clear()
     assert written < 500_000_000
     store.close()

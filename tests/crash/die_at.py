@@ -11,6 +11,7 @@ import os
 import signal
 import sqlite3
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -53,6 +54,11 @@ SERVER_POINTS = {
 }
 """Points of a server that takes events and corrections."""
 
+CHECKPOINT_POINTS = ("before a checkpoint", "after a checkpoint")
+"""Those of them that a server also passes by itself, once a second: they count from its first
+events on, or a server that is slow to start would not live to take any.
+"""
+
 COMMIT_POINTS = ("before commit", "after commit, before anybody knows")
 """Points around SQLite's own commit of the writer."""
 
@@ -82,7 +88,24 @@ class Death:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def arm(call: Call, death: Death) -> None:
+class LaterDeath(Death):
+    """Begins to count once it is told to."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self._counts = False
+
+    def begin(self) -> None:
+        """Count from now on."""
+        self._counts = True
+
+    def reach(self) -> None:
+        """Pass the point."""
+        if self._counts:
+            super().reach()
+
+
+def arm(call: Call, reach: Callable[[], None]) -> None:
     """Replace a call by one that passes the point."""
     owner: Any = import_module(call.module)
     *path, name = call.path.split(".")
@@ -92,15 +115,15 @@ def arm(call: Call, death: Death) -> None:
 
     def mortal(*arguments: Any, **named: Any) -> Any:
         if not call.is_after:
-            death.reach()
+            reach()
         outcome = inner(*arguments, **named)
         if call.is_after:
-            death.reach()
+            reach()
         return outcome
 
     async def mortal_async(*arguments: Any, **named: Any) -> Any:
         outcome = await inner(*arguments, **named)
-        death.reach()
+        reach()
         return outcome
 
     setattr(owner, name, mortal_async if call.path == "GroupAppend.append" else mortal)
@@ -133,11 +156,14 @@ def run() -> None:
     point, number, *command = sys.argv[1:]
     identities.GATHERED_MAX = 40  # so that merges happen in a short life
     identities.STEP = 8
-    death = Death(int(number))
     if point in COMMIT_POINTS:
-        arm_commit(point, death)
+        arm_commit(point, Death(int(number)))
+    elif point in CHECKPOINT_POINTS:
+        later = LaterDeath(int(number))
+        arm(SERVER_POINTS["after append, before commit"], later.begin)
+        arm(SERVER_POINTS[point], later.reach)
     else:
-        arm({**SERVER_POINTS, **IMPORT_POINTS}[point], death)
+        arm({**SERVER_POINTS, **IMPORT_POINTS}[point], Death(int(number)).reach)
     sys.argv[1:] = command
     main()
 

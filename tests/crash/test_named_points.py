@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from decimal import Decimal
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -20,7 +21,7 @@ from tallystick.domain.instants import format_instant, parse_instant
 from tallystick.domain.periods import Period
 from tallystick.oversight.invariants import check_store
 from tallystick.wiring import Tallystick
-from tests.crash.die_at import COMMIT_POINTS, IMPORT_POINTS, SERVER_POINTS
+from tests.crash.die_at import CHECKPOINT_POINTS, COMMIT_POINTS, IMPORT_POINTS, SERVER_POINTS
 from tests.fixtures.keys import key_for
 from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.fixtures.served import served
@@ -33,9 +34,8 @@ EVER = Period(parse_instant("2015-05-01"), parse_instant("2015-06-01"))
 BATCH = 6
 NUMBER = 5
 """The passing of the point that is the last."""
-SELDOM = ("before a checkpoint", "after a checkpoint")
-"""Points that a server passes once a second: there the second time is the last."""
-BATCHES_MAX = 10_000
+WORKS_FOR_SECONDS = 2 * PATIENCE_SECONDS
+"""How long a server is given work before somebody wonders why it is not dead."""
 
 
 def an_event(number: int) -> UsageEvent:
@@ -76,7 +76,7 @@ def environment(settings: Settings, product: Tallystick) -> dict[str, str]:
 
 
 def start(point: str, *command: str, environment: dict[str, str], log: Path) -> Any:
-    number = 2 if point in SELDOM else NUMBER
+    number = 2 if point in CHECKPOINT_POINTS else NUMBER  # of the former there is one a second
     with log.open("wb") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.crash.die_at", point, str(number), *command],
@@ -111,13 +111,14 @@ class Client:
     def work_until_killed(self) -> None:
         """Send until the server is gone."""
         with self._http:
-            for number in range(BATCHES_MAX):
+            give_up_at = time.monotonic() + WORKS_FOR_SECONDS
+            for number in count():
+                assert time.monotonic() < give_up_at, "the server was not killed"
                 try:
                     self._send(range(number * BATCH, number * BATCH + BATCH), number % 2 == 1)
                     self._void(f"e{number * BATCH}")
                 except httpx2.HTTPError:
                     return
-        raise AssertionError("the server was not killed")
 
     def _send(self, numbers: range, is_history: bool) -> None:
         events = [an_event(number) for number in numbers]

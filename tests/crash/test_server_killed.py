@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +19,9 @@ from tallystick.config import Settings
 from tallystick.domain.instants import parse_instant
 from tallystick.domain.periods import Period
 from tallystick.wiring import Tallystick
-from tests.fixtures.commands import answer_of
+from tests.crash.die_at import COMMIT_POINTS
+from tests.crash.test_named_points import url_of
+from tests.fixtures.commands import answer_of, tallystick
 from tests.fixtures.paths import CATALOG_FILE, LOG_FILE
 from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.fixtures.recount import recount
@@ -86,35 +89,32 @@ def test_an_import_counts_each_line_once_however_often_it_runs(
 def test_a_server_killed_in_the_middle_of_an_import_loses_and_doubles_nothing(
     environment: dict[str, str], log: str, tmp_path: Path
 ) -> None:
-    server = LocalServer("server", ["serve", "--port", "0"], environment, tmp_path)
-    importing = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "tallystick.cli.main"),
-            *(*IMPORT, log, "--url", server.url, "--batch", "20"),
-        ],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    """With its 60th batch of 20 lines, which is stored and not answered."""
+    died_at = (COMMIT_POINTS[1], "60")
+    with (tmp_path / "server.log").open("wb") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.die_at", *died_at, "serve", "--port", "0"],
+            env={**environment, "PYTHONPATH": "."},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
     try:
-        wait_for_events(environment, 1_000)
-        server.kill()
-        assert importing.wait(PATIENCE_SECONDS) == 3
+        url = url_of(tmp_path / "server.log")
+        command = (*IMPORT, log, "--url", url, "--batch", "20")
+        done = tallystick(*command, environment=environment, seconds_max=2 * PATIENCE_SECONDS)
+        assert done.returncode == 3, done.stderr
+        assert server.wait(PATIENCE_SECONDS) == -signal.SIGKILL
     finally:
-        importing.kill()
-        importing.wait()
         server.kill()
+        server.wait()
     with Tallystick(Settings(database_url=environment["TALLYSTICK_DATABASE_URL"])) as product:
-        stored = product.events.count()
-    assert 1_000 <= stored < 10_000
-    port = urlsplit(server.url).port
+        assert product.events.count() == 1_200
+    port = urlsplit(url).port
 
-    with LocalServer("again", ["serve", "--port", str(port)], environment, tmp_path) as server:
-        tally = run_import(environment, log, server.url)
-    # of the batch that was stored and not answered, the events came a second time
-    assert tally["resumed_after_row"] in (stored, stored - 20)
-    doubled = stored - tally["resumed_after_row"]
-    assert counts(tally) == (10_000, 10_000 - doubled, doubled, 0)
+    with LocalServer("again", ["serve", "--port", str(port)], environment, tmp_path) as again:
+        tally = run_import(environment, log, again.url)
+    assert tally["resumed_after_row"] == 1_180
+    assert counts(tally) == (10_000, 10_000 - 20, 20, 0)  # the last ones came a second time
     assert measured(environment) == recount()
     checks = answer_of("verify", "--no-stripe", environment=environment)
     assert checks["ok"]
@@ -150,8 +150,9 @@ def test_what_was_acknowledged_before_a_kill_is_there(
             try:
                 connection.post_events([line.encode()])
             except ServerUnreachable:
-                return
+                break
             acknowledged.append(event_id)
+        connection.close()
 
     senders = [threading.Thread(target=send, args=(f"client-{number}",)) for number in range(4)]
     for sender in senders:

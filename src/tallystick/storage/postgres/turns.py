@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -41,4 +41,6 @@ class PostgresTurns:
                 raise translated(error) from error
             yield row is not None and bool(row[0])
         finally:
-            connection.close()  # its locks end with it
+            with suppress(psycopg.Error):  # its locks end with it, but only once the server notices
+                connection.execute(_SQL["give_back"])
+            connection.close()
