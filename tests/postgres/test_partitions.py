@@ -17,6 +17,7 @@ from tallystick.storage.postgres.partitions import (
     make_partitions,
     partition_of,
 )
+from tests.fixtures.blocking import wait_until_blocked
 from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.postgres.stores import NOW, Store, event, opened
 
@@ -139,19 +140,6 @@ def test_an_event_whose_day_gets_its_partition_at_this_moment_comes_into_it(stor
         assert appending.result(PATIENCE_SECONDS) == [EventStatus.ACCEPTED]
     assert days_of(store) == {"e": day}
     assert store.findings() == []
-
-
-def wait_until_blocked(url: str) -> None:
-    """Wait until a transaction of the database waits for another one's lock."""
-    waiting = (
-        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = %s"
-    )
-    with psycopg.connect(url, autocommit=True) as watcher:
-        for _ in range(PATIENCE_SECONDS * 100):
-            if watcher.execute(waiting, ("Lock",)).rowcount:
-                return
-            time.sleep(0.01)
-    raise AssertionError("nothing waits for a lock")
 
 
 def test_the_partition_of_an_empty_day_goes_and_late_events_still_come(store: Store) -> None:

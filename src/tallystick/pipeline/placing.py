@@ -68,7 +68,8 @@ class Placer:
         """
         customer, meter_key = usage.link.customer, usage.meter.key
         while True:
-            outdated = _outdated(self._period_book.periods(customer, meter_key), routes)
+            known = self._period_book.periods(customer, meter_key)
+            outdated = _outdated(known, routes, usage.now)
             misplaced = self._misplaced(usage, routes, outdated)
             if not outdated and not misplaced:
                 return True
@@ -184,14 +185,15 @@ def _planned(report: UsageReport, **rest: Any) -> PlannedReport:
     return PlannedReport(**kept, **rest)
 
 
-def _outdated(known: Sequence[Period], routes: Sequence[UsageRoute]) -> list[Period]:
+def _outdated(known: Sequence[Period], routes: Sequence[UsageRoute], now: int) -> list[Period]:
     """Return the known periods that ended at another instant, with the end that they have by now.
 
     One that never was, because another one began at another instant, is left with its first
-    microsecond. What ended before the first route is left as it is: nothing is known of that time.
+    microsecond. What ended before the first route, or by now where there is none, is left as it is:
+    nothing is known of that time.
     """
     ends = {route.period.start_at: route.period.end_at for route in routes}
-    first = min(ends)
+    first = min(ends, default=now)
     found = []
     for period in known:
         end_at = ends.get(period.start_at, period.start_at + 1)

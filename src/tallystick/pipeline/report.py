@@ -58,7 +58,7 @@ class DueOutcome(StrEnum):
     UNLINKED = "unlinked"
     """The customer has no Stripe customer yet; the usage waits."""
     UNSUBSCRIBED = "unsubscribed"
-    """No subscription item of the customer bills this meter; the usage waits."""
+    """No subscription item of the customer bills this meter; all of its usage waits."""
     OUTSIDE_PERIODS = "outside_periods"
     """Nothing new to report, and some usage lies in no billing period that is known; it waits."""
     CONFLICT = "conflict"
@@ -128,13 +128,13 @@ class Reporter:
         now, routes, conflict = self._router.routes(link, meter.key, known)
         if conflict:
             return DueOutcome.CONFLICT
-        if not routes:
-            return DueOutcome.UNSUBSCRIBED
         periods = tuple(route.period for route in routes)
         as_of = now if at_once else batch_end(meter, periods, now)
         usage = Usage(link, meter, now, as_of)
         if not self._placer.place(usage, routes):
             return DueOutcome.RACED
+        if not routes:
+            return DueOutcome.UNSUBSCRIBED
         plans = [self._difference(usage, route) for route in routes]
         reports = [report for plan in plans for report in plan.reports]
         waiting = self._waiting(usage, periods)
