@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.fixtures.commands import tallystick
+from tests.fixtures.commands import plain_environment, tallystick
 from tests.fixtures.paths import ROOT
 from tests.fixtures.recount import recount
 
@@ -31,6 +31,7 @@ def test_the_demo_prints_what_the_readme_says_and_a_recount_counts(command: list
     done = subprocess.run(
         command,
         cwd=ROOT,
+        env=plain_environment(),
         capture_output=True,
         text=True,
         timeout=DEMO_SECONDS_MAX,

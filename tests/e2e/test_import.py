@@ -209,7 +209,8 @@ def test_a_server_that_takes_nothing_now_is_waited_for(tmp_path: Path) -> None:
             server.shutdown()
             thread.join()
     assert tally["accepted"] == 3
-    assert Busy.asked == ["/v1/events/history"] * 2
+    assert len(Busy.asked) >= 2  # more where an answer came so late that it was asked once more
+    assert set(Busy.asked) == {"/v1/events/history"}
 
 
 def test_without_pyarrow_parquet_says_what_to_install(tmp_path: Path) -> None:

@@ -125,9 +125,7 @@ def test_verify_finds_nothing_but_the_cell_that_was_altered(tmp_path: Path) -> N
     hour_at, customer = alter_a_rollup(tmp_path / "tallystick.db", random)
     verified = answer_of(1, *VERIFY, environment=environment)
     assert not verified["ok"]
-    wrong = {
-        check["name"]: check["findings"] for check in verified["checks"] if not check["holds"]
-    }
+    wrong = {check["name"]: check["findings"] for check in verified["checks"] if not check["holds"]}
     (finding,) = wrong.pop("usage_equals_recount")
     assert f"hour {hour_at}, " in finding
     assert f"customer {customer}" in finding

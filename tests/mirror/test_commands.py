@@ -182,8 +182,8 @@ def test_a_server_that_is_killed_while_it_works_loses_nothing(
 def wait_until_known(settings: Settings, account: Account) -> None:
     """Wait until every subscription is mirrored as the account has it."""
     give_up_at = time.monotonic() + PATIENCE_SECONDS
-    theirs = account.every("subscription")
     while True:
+        theirs = account.every("subscription")
         with Tallystick(settings) as product:
             ours = {
                 known.stripe_id: json.loads(known.body or b"")

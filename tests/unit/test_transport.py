@@ -27,6 +27,8 @@ def proxy(transport: Transport, url: str) -> str | None:
 def test_the_environments_proxy_is_used_but_for_what_it_leaves_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for name in ("https_proxy", "http_proxy", "no_proxy"):  # these would win
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
     monkeypatch.setenv("HTTP_PROXY", "http://proxy:3128")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
