@@ -12,7 +12,7 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 from tallystick.domain.instants import DAY_US
 from tests.contract.archiving import EndedEarly, archive_everything, archiver_of
 from tests.contract.backends import BACKENDS, NOW
-from tests.contract.test_usage_machine import CUSTOMERS, UsageMachine
+from tests.contract.test_usage_machine import CUSTOMERS, EXAMPLES, UsageMachine
 
 LATER_US = 9 * DAY_US
 """When every event that the machine stores is old enough to leave."""
@@ -53,13 +53,14 @@ class ArchiveMachine(UsageMachine):
             assert archiver.restore(day_at).findings == ()
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", BACKENDS)
 def test_archived_events_count_and_are_known_as_others_are(name: str) -> None:
-    machine = type("Machine", (ArchiveMachine,), {"make_backend": BACKENDS[name]})
+    machine = type("Machine", (ArchiveMachine,), {"kind": name})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25,
+            max_examples=EXAMPLES[name],
             stateful_step_count=15,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -221,6 +221,7 @@ class UsageMachine(RuleBasedStateMachine):
         self._folder.cleanup()
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", BACKENDS)
 def test_live_usage_equals_a_recount_whatever_happens(name: str) -> None:
     machine = type("Machine", (UsageMachine,), {"kind": name})

@@ -27,10 +27,12 @@ from tallystick.config import Settings
 from tallystick.domain.instants import format_instant, parse_instant
 from tallystick.domain.periods import Period
 from tallystick.oversight.invariants import check_store
+from tallystick.ports.errors import StripeUnreachable
 from tallystick.wiring import Tallystick
 from tests.fixtures.divided import DividedServer, kill
 from tests.fixtures.keys import key_for
 from tests.fixtures.paths import CATALOG_FILE
+from tests.fixtures.patience import PATIENCE_SECONDS
 
 CLIENTS = 4
 BATCH_MAX = 60
@@ -73,7 +75,14 @@ class Chaos:
             "TALLYSTICK_DATABASE_URL": self._settings.database_url,
             "TALLYSTICK_STRIPE_API_KEY": "",
         }
-        return DividedServer(environment, self._folder, count=count, name=name)
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return DividedServer(environment, self._folder, count=count, name=name)
+            except StripeUnreachable as error:
+                # what is left of the life before may have died late, and in a commit
+                if "locked" not in str(error) or time.monotonic() > give_up_at:
+                    raise
 
     def _one_life(self, number: int) -> None:
         count = self._random.choice((0, 1))
