@@ -50,5 +50,18 @@ def planned(
 def plan(product: Tallystick, *reports: PlannedReport, now: int = NOW) -> None:
     """Write reports to the outbox."""
     for report in reports:
-        due = Due(report.customer, report.meter_key, -1)  # never read: whatever is due stays so
-        assert product.book.record(due, [report], now, due_again_at=None)
+        record_only(product, report, now=now)
+
+
+def record_only(product: Tallystick, *reports: PlannedReport, now: int = NOW) -> None:
+    """Write reports of one customer and meter to the outbox; whatever is due stays so, no more."""
+    key = (reports[0].customer, reports[0].meter_key)
+    before = marks(product)
+    assert product.book.record(Due(*key, -1), reports, now, due_again_at=None)
+    if key not in before:
+        assert product.book.record(Due(*key, marks(product)[key]), [], now, due_again_at=None)
+
+
+def marks(product: Tallystick) -> dict[tuple[str, str], int]:
+    """Return what is due, each with its mark."""
+    return {one[:2]: one.mark for one in product.book.due(None, None, 10_000)}

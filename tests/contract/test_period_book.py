@@ -17,11 +17,13 @@ from tallystick.domain.reports import ReportState, Step, StrayReason
 from tallystick.domain.subscriptions import CustomerLink
 from tallystick.ports.mirror import ItemPast, ObjectKind, ObjectReading, PresentItem
 from tallystick.ports.outbox import (
+    Decision,
     Due,
     Outcome,
     Rearrangement,
     Reported,
     Settlement,
+    SortedPeriod,
     StandIn,
     Stray,
 )
@@ -45,11 +47,11 @@ def meters(store: Tallystick) -> None:
 
 def sorted_anew(
     *strays: tuple[UsageReport, StrayReason],
-    periods: tuple[Period, ...] = (),
+    periods: tuple[SortedPeriod, ...] = (),
     stand_ins: tuple[StandIn, ...] = (),
 ) -> Rearrangement:
     return Rearrangement(
-        "acme", "seen", periods, tuple(Stray(*stray) for stray in strays), stand_ins
+        "acme", "cus_acme", "seen", periods, tuple(Stray(*stray) for stray in strays), stand_ins
     )
 
 
@@ -88,9 +90,10 @@ def test_only_what_stripe_may_have_is_remembered_as_stray(store: Tallystick) -> 
 def test_a_period_keeps_the_end_that_it_came_to_have(store: Tallystick) -> None:
     delivered = planned(state=ReportState.DELIVERED)
     plan(store, delivered, planned(sequence=1), planned(period=LATER))
-    assert store.period_book.periods("acme", "seen") == [PERIOD, LATER]
-    assert store.period_book.rearrange(sorted_anew(periods=(CUT,)), NOW)
-    assert store.period_book.periods("acme", "seen") == [CUT, LATER]
+    known = [SortedPeriod(PERIOD, 2), SortedPeriod(LATER, 1)]
+    assert store.period_book.periods("acme", "seen") == known
+    assert store.period_book.rearrange(sorted_anew(periods=(SortedPeriod(CUT, 2),)), NOW)
+    assert store.period_book.periods("acme", "seen") == [SortedPeriod(CUT, 2), known[1]]
     sent, waiting = by_sequence(store)
     assert sent.period == waiting.period == CUT
     assert sent.closes_at == PERIOD.end_at
@@ -100,12 +103,66 @@ def test_a_period_keeps_the_end_that_it_came_to_have(store: Tallystick) -> None:
 
 def test_who_knows_another_end_of_a_period_plans_nothing_for_it(store: Tallystick) -> None:
     plan(store, planned(state=ReportState.DELIVERED))
-    assert store.period_book.rearrange(sorted_anew(periods=(CUT,)), NOW)
+    assert store.period_book.rearrange(sorted_anew(periods=(SortedPeriod(CUT, 1),)), NOW)
     one = Due("acme", "seen", -1)
     assert not store.book.record(one, [planned(sequence=1)], NOW, due_again_at=None)
     assert len(by_sequence(store)) == 1
     after = planned(sequence=1, period=CUT)
     assert store.book.record(one, [after], NOW, due_again_at=None)
+
+
+def test_who_drives_a_report_again_knows_the_end_of_its_period(store: Tallystick) -> None:
+    plan(store, planned())
+    (claim,) = store.outbox.claim(NOW, LEASE_US, 9)
+    store.outbox.settle([Outcome(claim, Settlement(ReportState.DEAD, "no_meter"))], NOW)
+    (dead,) = by_sequence(store)
+    assert store.period_book.rearrange(sorted_anew(periods=(SortedPeriod(CUT, 1),)), NOW)
+    decision = Decision("ann", "a test", NOW)
+    assert not store.stuck_reports.replace(dead, planned(sequence=1), decision)
+    assert by_sequence(store)[0].state is ReportState.DEAD
+    again = planned(sequence=1, period=CUT)
+    assert store.stuck_reports.replace(dead, again, decision)
+
+
+def test_no_end_moves_over_a_report_that_nobody_looked_at(store: Tallystick) -> None:
+    plan(store, planned(state=ReportState.DELIVERED))
+    (known,) = store.period_book.periods("acme", "seen")
+    plan(store, planned(sequence=1))  # it may lie beyond the new end
+    changes = sorted_anew(periods=(SortedPeriod(CUT, known.next_sequence),))
+    before = by_sequence(store)
+    assert not store.period_book.rearrange(changes, NOW)
+    assert by_sequence(store) == before
+    assert store.period_book.rearrange(sorted_anew(periods=(SortedPeriod(CUT, 2),)), NOW)
+
+
+def test_what_is_planned_beside_another_process_is_looked_at_once_more(store: Tallystick) -> None:
+    store.customers.link([CustomerLink("acme", "cus_acme")], NOW)
+    store.mirror.keep([subscription(PERIOD)])
+    plan(store, planned())
+    store.mirror.keep([subscription(PERIOD, NOW, read_at=NOW + 1)])
+    (slow,) = store.book.due(None, None, 9)
+    store.mirror.keep([subscription(PERIOD, NOW + 1, read_at=NOW + 2)])
+    (fast,) = store.book.due(None, None, 9)
+    assert store.book.record(fast, [], NOW, due_again_at=None)  # nothing is left to be done
+    assert store.book.record(slow, [planned(sequence=1)], NOW, due_again_at=NOW + HOUR_US)
+    (again,) = store.book.due(None, NOW, 9)
+    assert again.mark not in {slow.mark, fast.mark}
+    assert store.book.record(slow, [planned(sequence=2)], NOW, due_again_at=None)
+    assert store.book.record(again, [], NOW, due_again_at=None)  # it knew nothing of that one
+    assert len(store.book.due(None, NOW, 9)) == 1
+
+
+def test_what_is_marked_while_it_is_planned_does_not_sleep(store: Tallystick) -> None:
+    store.customers.link([CustomerLink("acme", "cus_acme")], NOW)
+    store.mirror.keep([subscription(PERIOD)])
+    plan(store, planned())
+    store.mirror.keep([subscription(PERIOD, NOW, read_at=NOW + 1)])
+    (slow,) = store.book.due(None, None, 9)
+    store.mirror.keep([subscription(PERIOD, NOW + 1, read_at=NOW + 2)])
+    assert store.book.record(slow, [], NOW, due_again_at=NOW + HOUR_US)
+    (again,) = store.book.due(None, NOW, 9)
+    assert store.book.record(again, [], NOW, due_again_at=NOW + HOUR_US)
+    assert store.book.due(None, NOW, 9) == []
 
 
 def test_a_stand_in_is_delivered_and_looked_for(store: Tallystick) -> None:
@@ -148,7 +205,7 @@ def test_what_changed_since_it_was_read_undoes_all(store: Tallystick) -> None:
     store.outbox.claim(NOW, LEASE_US, 9)  # the first may have arrived by now
     strays = ((reports[1], StrayReason.NOT_TAKEN), (reports[0], StrayReason.NOT_TAKEN))
     there = StandIn(planned(state=ReportState.DELIVERED, period=LATER))
-    changes = sorted_anew(*strays, periods=(CUT,), stand_ins=(there,))
+    changes = sorted_anew(*strays, periods=(SortedPeriod(CUT, 2),), stand_ins=(there,))
     before = store.book.reports()
     assert not store.period_book.rearrange(changes, NOW)
     assert store.book.reports() == before
@@ -161,7 +218,7 @@ def test_what_changed_since_it_was_read_undoes_all(store: Tallystick) -> None:
 def test_of_racing_rearrangements_one_is_written(store: Tallystick, other: Tallystick) -> None:
     plan(store, *(planned(sequence=number) for number in range(20)))
     strays = [(report, StrayReason.NOT_TAKEN) for report in by_sequence(store)]
-    changes = sorted_anew(*strays, periods=(CUT,))
+    changes = sorted_anew(*strays, periods=(SortedPeriod(CUT, 20),))
     products = (store, other, store, other)
     answers = race([partial(one.period_book.rearrange, changes, NOW) for one in products])
     assert sorted(answers) == [False, False, False, True]

@@ -19,6 +19,7 @@ from tallystick.domain.reports import EventKey, PlannedReport, ReportState, repo
 from tallystick.oversight.invariants import check_store
 from tallystick.ports.outbox import Decision, Due, Outcome, Reported, Settlement
 from tests.contract.backends import BACKENDS, NOW, Backend, put_in_force
+from tests.contract.planning import record_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,7 +133,7 @@ def test_an_attempt_that_is_replaced_counts_no_more_and_its_usage_is_due(
     backend: Backend,
 ) -> None:
     product = backend.product
-    record(product, planned(0, "7"), planned(1, "-2"))
+    record_only(product, planned(0, "7"), planned(1, "-2"))
     assert product.book.due(None, None, 10) == []
     (first,) = product.outbox.claim(NOW, LEASE_US, 10)
     product.outbox.settle([Outcome(first, Settlement(ReportState.DELIVERED))], NOW)

@@ -145,11 +145,11 @@ def test_after_a_month_of_stripe_being_down_the_urgent_goes_first_at_the_rate_th
     rig = slow_rig
     rig.wait(12 * DAY_US)
     rig.faults({"kind": "cut_before", "path": "*/billing/meter_event*"})
-    users = ("ada", "bob", "cat", "liz")
+    users = ["ada", "bob", "cat", "liz"]
     for day in range(26):
         if day == 8:
             rig.customers.sell(rig.product, "eve", "metered")  # her period ends before the others'
-            users = (*users, "eve")
+            users.append("eve")
         rig.wait(DAY_US)
         for customer in users:
             rig.use(customer, 2)

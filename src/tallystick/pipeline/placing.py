@@ -26,7 +26,7 @@ from tallystick.domain.reports import (
 )
 from tallystick.domain.usage_records import RecordAggregation, figure_of, records_of
 from tallystick.pipeline.deliver import QUIET_US
-from tallystick.ports.outbox import Rearrangement, StandIn, Stray
+from tallystick.ports.outbox import Rearrangement, SortedPeriod, StandIn, Stray
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +77,7 @@ class Placer:
             chosen = misplaced[:STRAYS_MAX]
             changes = Rearrangement(
                 customer,
+                usage.link.stripe_customer_id,
                 meter_key,
                 tuple(outdated) if is_all else (),
                 tuple(Stray(one.report, _reason(one)) for one in chosen),
@@ -88,11 +89,11 @@ class Placer:
                 return True
 
     def _misplaced(
-        self, usage: Usage, routes: Sequence[UsageRoute], outdated: Sequence[Period]
+        self, usage: Usage, routes: Sequence[UsageRoute], outdated: Sequence[SortedPeriod]
     ) -> list[_Misplaced]:
         customer, meter_key = usage.link.customer, usage.meter.key
         reports = {one.id: one for one in self._book.strays(customer, meter_key)}
-        for period in outdated:
+        for period, _ in outdated:
             reports.update(
                 (one.id, one) for one in self._book.of_period(customer, meter_key, period)
             )
@@ -185,7 +186,9 @@ def _planned(report: UsageReport, **rest: Any) -> PlannedReport:
     return PlannedReport(**kept, **rest)
 
 
-def _outdated(known: Sequence[Period], routes: Sequence[UsageRoute], now: int) -> list[Period]:
+def _outdated(
+    known: Sequence[SortedPeriod], routes: Sequence[UsageRoute], now: int
+) -> list[SortedPeriod]:
     """Return the known periods that ended at another instant, with the end that they have by now.
 
     One that never was, because another one began at another instant, is left with its first
@@ -195,10 +198,10 @@ def _outdated(known: Sequence[Period], routes: Sequence[UsageRoute], now: int) -
     ends = {route.period.start_at: route.period.end_at for route in routes}
     first = min(ends, default=now)
     found = []
-    for period in known:
+    for period, next_sequence in known:
         end_at = ends.get(period.start_at, period.start_at + 1)
         if end_at != period.end_at and period.end_at > first:
-            found.append(Period(period.start_at, end_at))
+            found.append(SortedPeriod(Period(period.start_at, end_at), next_sequence))
     return found
 
 

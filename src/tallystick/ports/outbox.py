@@ -50,15 +50,24 @@ class StandIn(NamedTuple):
     resolve_at: int | None = None
 
 
+class SortedPeriod(NamedTuple):
+    """A period that reports were sorted into, and the sequence of the next one there."""
+
+    period: Period
+    next_sequence: int
+
+
 class Rearrangement(NamedTuple):
     """What becomes of a customer's and meter's reports once their periods are known better.
 
-    ``periods`` are known periods with the ends that they have by now.
+    ``periods`` are known periods with the ends that they have by now, each with the sequence that
+    was read before its reports were looked at.
     """
 
     customer: str
+    stripe_customer_id: str
     meter_key: str
-    periods: tuple[Period, ...]
+    periods: tuple[SortedPeriod, ...]
     strays: tuple[Stray, ...]
     stand_ins: tuple[StandIn, ...]
 
@@ -138,8 +147,9 @@ class ReportBook(Protocol):
         """Write planned reports to the outbox and say when more of this will be due, if so.
 
         All or nothing. False if another process planned the same sequence first, or knows that a
-        period ended at another instant: nothing was written then. It stays due too where more
-        events were noticed since ``due`` was read.
+        period ended at another instant: nothing was written then. It stays due too where it was
+        marked anew since ``due`` was read. Where that mark is gone by now, what was written may
+        rest on less than another process knew, and it is due at once.
         """
         ...
 
@@ -159,14 +169,15 @@ class ReportBook(Protocol):
 class PeriodBook(Protocol):
     """Into which billing periods reports were sorted, and how they are sorted anew."""
 
-    def periods(self, customer: str, meter_key: str) -> list[Period]:
+    def periods(self, customer: str, meter_key: str) -> list[SortedPeriod]:
         """Return every period that has reports, as the newest of them has it, oldest first."""
         ...
 
     def rearrange(self, changes: Rearrangement, now: int) -> bool:
         """Sort reports anew: strays count no more, and a lease of theirs is lost.
 
-        All or nothing. False if a stray is not as it was read any more, or a sequence is taken.
+        All or nothing. False if a stray is not as it was read any more, or a sequence is taken, in
+        a period whose end moves too: a report there that nobody looked at may not belong there.
         What is still to be sent in a period whose end moved is as urgent as the new end makes it.
         """
         ...
@@ -278,7 +289,8 @@ class StuckReports(Protocol):
     ) -> bool:
         """Put a new report in the place of a stuck one; without one, mark its usage due again.
 
-        All or nothing. False if it is stuck no more, or the sequence is taken by now.
+        All or nothing. False if it is stuck no more, the sequence is taken by now, or its period
+        is known to have ended at another instant.
         """
         ...
 

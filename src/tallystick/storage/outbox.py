@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tallystick.domain.periods import Period
     from tallystick.domain.reports import PlannedReport, UsageReport
-    from tallystick.ports.outbox import Outcome
+    from tallystick.ports.outbox import Outcome, Rearrangement
     from tallystick.storage.database import Database
 
 WAKE_BATCH = 256
@@ -38,7 +38,7 @@ class OutboxSteps(Protocol):
         ...
 
     def lock_lanes(
-        self, connection: Any, reports: Iterable[PlannedReport | UsageReport], /
+        self, connection: Any, reports: Iterable[PlannedReport | UsageReport | Rearrangement], /
     ) -> None:
         """Have the reports' lanes alone until the transaction ends: nobody else adds to them, or
         ends what stands at their heads. Comes before anything that looks at a lane.
@@ -50,6 +50,12 @@ class OutboxSteps(Protocol):
 
         Raises:
             SequenceTaken: its place in the sequence is not the next.
+        """
+        ...
+
+    def look_again(self, connection: Any, due: Due) -> None:
+        """Mark as due anew what is not marked any more as it was read: whoever took it for planned,
+        or would, knew nothing of what is being written.
         """
         ...
 
@@ -82,6 +88,21 @@ class OutboxSteps(Protocol):
     def let_all_go(self, connection: Any, reports: Sequence[UsageReport], now: int) -> None:
         """Do the same in the lanes of reports that have ended."""
         ...
+
+
+def refuse_another_end(
+    connection: Any, known_end: str, customer: str, meter_key: str, period: Period
+) -> None:
+    """Refuse a report in a period of which another process knows meanwhile that it ended otherwise.
+
+    ``known_end`` is the statement that tells the end.
+
+    Raises:
+        SequenceTaken
+    """
+    row = connection.execute(known_end, (customer, meter_key, period.start_at)).fetchone()
+    if row is not None and row[0] != period.end_at:
+        raise SequenceTaken
 
 
 class StoredReportBook:
@@ -122,32 +143,23 @@ class StoredReportBook:
         def record(connection: Any) -> None:
             self._steps.lock_lanes(connection, reports)
             for period in {report.period for report in reports}:
-                self._refuse_another_end(connection, due, period)
+                refuse_another_end(
+                    connection, self._sql["known_end"], due.customer, due.meter_key, period
+                )
             for report in reports:
                 self._steps.add_report(connection, report, now)
+            if reports:
+                self._steps.look_again(connection, due)
             if due_again_at is None:
                 connection.execute(self._sql["clear_due"], due)
             else:
-                row = (due_again_at, due.customer, due.meter_key)
-                connection.execute(self._sql["sleep_due"], row)
+                connection.execute(self._sql["sleep_due"], (due_again_at, *due))
 
         try:
             self._database.write(record)
         except SequenceTaken:
             return False
         return True
-
-    def _refuse_another_end(self, connection: Any, due: Due, period: Period) -> None:
-        """Refuse a plan for a period of which another process knows meanwhile that it ended
-        otherwise.
-
-        Raises:
-            SequenceTaken
-        """
-        key = (due.customer, due.meter_key, period.start_at)
-        row = connection.execute(self._sql["known_end"], key).fetchone()
-        if row is not None and row[0] != period.end_at:
-            raise SequenceTaken
 
     def reports(self, customer: str | None = None) -> list[UsageReport]:
         """Return reports, all or one customer's, oldest first."""

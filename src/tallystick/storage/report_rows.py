@@ -73,8 +73,9 @@ def end_columns(changes: Rearrangement) -> list[dict[str, Any]]:
             "meter_key": changes.meter_key,
             "start_at": period.start_at,
             "end_at": period.end_at,
+            "next_sequence": next_sequence,
         }
-        for period in changes.periods
+        for period, next_sequence in changes.periods
     ]
 
 

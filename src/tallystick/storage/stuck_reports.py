@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tallystick.domain.reports import ReportState
 from tallystick.ports.outbox import Decision
+from tallystick.storage.outbox import refuse_another_end
 from tallystick.storage.report_rows import SequenceTaken, report_of
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class StoredStuckReports:
         self._database = database
         self._steps = steps
         self._sql = database.statements("stuck_reports")
+        self._known_end = database.statements("outbox")["known_end"]
 
     def find(self, chosen: StuckFilter, after_id: int, limit: int) -> list[UsageReport]:
         """Return stuck reports in the order of their ids, from beyond ``after_id``."""
@@ -113,6 +115,9 @@ class StoredStuckReports:
             if planned is None:
                 self._steps.plan_anew(connection, report)
                 return True
+            refuse_another_end(
+                connection, self._known_end, planned.customer, planned.meter_key, planned.period
+            )
             self._steps.count_no_more(connection, report)
             self._steps.add_report(connection, planned, decision.at)
             return True

@@ -69,7 +69,7 @@ class PostgresMirror(MirrorReading):
 def _mark_due(connection: Connection, stripe_customer_ids: set[str]) -> None:
     """Have the reports of customers looked at whose periods may be others by now."""
     if stripe_customer_ids:
-        connection.execute(_SQL["mark_sorted_due"], (sorted(stripe_customer_ids),))
+        connection.execute(_SQL["mark_sorted_due"], {"stripe_ids": sorted(stripe_customer_ids)})
 
 
 def _keep(connection: Connection, reading: ObjectReading, run: int, cut: set[str]) -> Kept:

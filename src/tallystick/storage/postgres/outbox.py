@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tallystick.domain.reports import PlannedReport, UsageReport
-    from tallystick.ports.outbox import Outcome
+    from tallystick.ports.outbox import Due, Outcome, Rearrangement
     from tallystick.storage.postgres.database import Connection
 
 _SQL = statements("outbox")
@@ -42,7 +42,9 @@ def reported_of(row: Sequence[Any]) -> Reported:
     return Reported(*row)
 
 
-def lock_lanes(connection: Connection, reports: Iterable[PlannedReport | UsageReport]) -> None:
+def lock_lanes(
+    connection: Connection, reports: Iterable[PlannedReport | UsageReport | Rearrangement]
+) -> None:
     """Have the reports' lanes alone until the transaction ends: nobody else adds to them, or ends
     what stands at their heads. Comes before anything that looks at a lane.
     """
@@ -67,6 +69,11 @@ def add_report(connection: Connection, report: PlannedReport, now: int) -> None:
     if not connection.execute(_SQL["add_to_total"], total).rowcount:
         raise SequenceTaken
     connection.execute(_SQL["add_report"], report_columns(report, now))
+
+
+def look_again(connection: Connection, due: Due) -> None:
+    """Mark as due anew what is not marked any more as it was read."""
+    connection.execute(_SQL["look_again"], due._asdict())
 
 
 def lease(
@@ -115,6 +122,8 @@ def let_all_go(connection: Connection, reports: Sequence[UsageReport], now: int)
         connection.execute(_SQL["next_in_lane"], {**_lanes(reports), "now": now})
 
 
-def _lanes(reports: Iterable[PlannedReport | UsageReport]) -> dict[str, list[str]]:
+def _lanes(
+    reports: Iterable[PlannedReport | UsageReport | Rearrangement],
+) -> dict[str, list[str]]:
     lanes = {(report.stripe_customer_id, report.meter_key) for report in reports}
     return {"customers": [lane[0] for lane in lanes], "meters": [lane[1] for lane in lanes]}

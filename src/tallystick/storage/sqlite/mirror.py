@@ -63,7 +63,8 @@ def _mark_due(connection: sqlite3.Connection, stripe_customer_ids: set[str]) -> 
     """Have the reports of customers looked at whose periods may be others by now."""
     if stripe_customer_ids:
         connection.execute(_SQL["next_mark"])  # whoever plans them now must not clear this
-        connection.executemany(_SQL["mark_sorted_due"], [(id_,) for id_ in stripe_customer_ids])
+        marked = [{"stripe_id": id_} for id_ in stripe_customer_ids]
+        connection.executemany(_SQL["mark_sorted_due"], marked)
 
 
 def _keep(connection: sqlite3.Connection, reading: ObjectReading, run: int, cut: set[str]) -> Kept:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tallystick.domain.reports import PlannedReport, UsageReport
-    from tallystick.ports.outbox import Outcome
+    from tallystick.ports.outbox import Due, Outcome, Rearrangement
 
 _SQL = statements("outbox")
 
@@ -45,7 +45,7 @@ def reported_of(row: Sequence[Any]) -> Reported:
 
 
 def lock_lanes(
-    _connection: sqlite3.Connection, _reports: Iterable[PlannedReport | UsageReport]
+    _connection: sqlite3.Connection, _reports: Iterable[PlannedReport | UsageReport | Rearrangement]
 ) -> None:
     """Do nothing: whoever writes to the file has all of it alone."""
 
@@ -68,6 +68,13 @@ def add_report(connection: sqlite3.Connection, report: PlannedReport, now: int) 
     if not connection.execute(_SQL["add_to_total"], total).rowcount:
         raise SequenceTaken
     connection.execute(_SQL["add_report"], report_columns(report, now))
+
+
+def look_again(connection: sqlite3.Connection, due: Due) -> None:
+    """Mark as due anew what is not marked any more as it was read."""
+    if connection.execute(_SQL["is_marked"], due).fetchone() is None:
+        connection.execute(_SQL["next_mark"])
+        connection.execute(_SQL["mark_due_again"], due[:2])
 
 
 def lease(

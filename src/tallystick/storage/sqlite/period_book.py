@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tallystick.domain.periods import Period
 from tallystick.domain.reports import ReportState
+from tallystick.ports.outbox import SortedPeriod
 from tallystick.storage.report_rows import (
     SequenceTaken,
     StrayChanged,
@@ -31,17 +32,18 @@ class SqlitePeriodBook:
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
-    def periods(self, customer: str, meter_key: str) -> list[Period]:
+    def periods(self, customer: str, meter_key: str) -> list[SortedPeriod]:
         """Return every period that has reports, as the newest of them has it, oldest first."""
         with self._database.read() as connection:
             rows = connection.execute(_SQL["periods"], (customer, meter_key))
-            return [Period(*row) for row in rows]
+            return [SortedPeriod(Period(*row[:2]), row[2]) for row in rows]
 
     def rearrange(self, changes: Rearrangement, now: int) -> bool:
         """Sort reports anew: strays count no more, and a lease of theirs is lost."""
 
         def rearrange(connection: sqlite3.Connection) -> None:
-            connection.executemany(_SQL["move_end"], end_columns(changes))
+            for period in end_columns(changes):
+                _move_end(connection, period)
             for stray in changes.strays:
                 _set_aside(connection, stray, now)
             for stand_in in changes.stand_ins:
@@ -53,6 +55,12 @@ class SqlitePeriodBook:
         except (SequenceTaken, StrayChanged):
             return False
         return True
+
+
+def _move_end(connection: sqlite3.Connection, period: dict[str, Any]) -> None:
+    if connection.execute(_SQL["has_no_more"], period).fetchone() is None:
+        raise SequenceTaken
+    connection.execute(_SQL["move_end"], period)
 
 
 def _set_aside(connection: sqlite3.Connection, stray: Stray, now: int) -> None:

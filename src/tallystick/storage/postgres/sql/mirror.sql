@@ -97,14 +97,16 @@ INSERT INTO item_billed (stripe_item_id, start_at, end_at, stripe_price_id) VALU
 ON CONFLICT DO NOTHING;
 
 -- name: mark_sorted_due
--- What was reported of customers may lie in other periods than it was made for. In one order, so that
--- two never wait for each other.
+-- What was reported of customers may lie in other periods than it was made for; what is due may be
+-- being reported at this moment. In one order, so that two never wait for each other.
 INSERT INTO report_due (customer, meter_key, mark)
 SELECT customer, meter_key, nextval('due_marks') FROM (
-    SELECT DISTINCT report_totals.customer, meter_key
-    FROM customer_links JOIN report_totals USING (customer)
-    WHERE stripe_customer_id = ANY(%s::text[])
-    ORDER BY report_totals.customer, meter_key
+    SELECT customer, meter_key FROM customer_links JOIN report_totals USING (customer)
+    WHERE stripe_customer_id = ANY(%(stripe_ids)s::text[])
+    UNION
+    SELECT customer, meter_key FROM customer_links JOIN report_due USING (customer)
+    WHERE stripe_customer_id = ANY(%(stripe_ids)s::text[])
+    ORDER BY customer, meter_key
 ) AS sorted
 ON CONFLICT (customer, meter_key) DO UPDATE SET mark = excluded.mark, not_before = 0;
 

@@ -35,8 +35,16 @@ ORDER BY customer, meter_key LIMIT %(limit)s;
 DELETE FROM report_due WHERE customer = %s AND meter_key = %s AND mark = %s;
 
 -- name: sleep_due
--- Whatever was noticed meanwhile: it belongs to the next batch too.
-UPDATE report_due SET not_before = %s WHERE customer = %s AND meter_key = %s;
+-- Not where it was marked anew: a period may have ended meanwhile. What events mark is looked at once
+-- more, and then sleeps too.
+UPDATE report_due SET not_before = %s WHERE customer = %s AND meter_key = %s AND mark = %s;
+
+-- name: look_again
+-- Whoever took it for planned, or would, knew nothing of what is being written.
+INSERT INTO report_due (customer, meter_key, mark)
+VALUES (%(customer)s, %(meter_key)s, nextval('due_marks'))
+ON CONFLICT (customer, meter_key) DO UPDATE SET mark = excluded.mark, not_before = 0
+WHERE report_due.mark <> %(mark)s;
 
 -- name: reported
 -- What the reports of a period add up to, replaced ones left out; kept with each report.

@@ -78,11 +78,16 @@ ON CONFLICT DO NOTHING;
 UPDATE installation SET due_mark = due_mark + 1;
 
 -- name: mark_sorted_due
--- What was reported of a customer may lie in other periods than it was made for.
+-- What was reported of a customer may lie in other periods than it was made for; what is due may be
+-- being reported at this moment.
 INSERT INTO report_due (customer, meter_key, mark)
-SELECT DISTINCT report_totals.customer, meter_key, due_mark
-FROM customer_links JOIN report_totals USING (customer) CROSS JOIN installation
-WHERE stripe_customer_id = ?
+SELECT customer, meter_key, due_mark FROM (
+    SELECT customer, meter_key FROM customer_links JOIN report_totals USING (customer)
+    WHERE stripe_customer_id = :stripe_id
+    UNION
+    SELECT customer, meter_key FROM customer_links JOIN report_due USING (customer)
+    WHERE stripe_customer_id = :stripe_id
+) CROSS JOIN installation WHERE true
 ON CONFLICT (customer, meter_key) DO UPDATE SET mark = excluded.mark, not_before = 0;
 
 -- name: items_of_customer

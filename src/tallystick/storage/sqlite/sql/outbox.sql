@@ -25,8 +25,13 @@ ORDER BY customer, meter_key LIMIT :limit;
 DELETE FROM report_due WHERE customer = ? AND meter_key = ? AND mark = ?;
 
 -- name: sleep_due
--- Whatever was noticed meanwhile: it belongs to the next batch too.
-UPDATE report_due SET not_before = ? WHERE customer = ? AND meter_key = ?;
+-- Not where it was marked anew: a period may have ended meanwhile. What events mark is looked at once
+-- more, and then sleeps too.
+UPDATE report_due SET not_before = ? WHERE customer = ? AND meter_key = ? AND mark = ?;
+
+-- name: is_marked
+-- Where it is not: whoever took it for planned, or would, knew nothing of what is being written.
+SELECT 1 FROM report_due WHERE customer = ? AND meter_key = ? AND mark = ?;
 
 -- name: reported
 -- What the reports of a period add up to, replaced ones left out; kept with each report.

@@ -1,12 +1,17 @@
 -- name: periods
--- Each period with reports, with the end that the newest of them has.
+-- Each period with reports, with the end that the newest of them has and the next one's sequence.
 SELECT period_start_at, (
     SELECT period_end_at FROM usage_reports WHERE usage_reports.customer = report_totals.customer
         AND usage_reports.meter_key = report_totals.meter_key
         AND usage_reports.period_start_at = report_totals.period_start_at
     ORDER BY sequence DESC LIMIT 1
-)
+), next_sequence
 FROM report_totals WHERE customer = ? AND meter_key = ? ORDER BY period_start_at;
+
+-- name: has_no_more
+-- Whether no report was added to a period since its sequence was read.
+SELECT 1 FROM report_totals WHERE customer = :customer AND meter_key = :meter_key
+    AND period_start_at = :start_at AND next_sequence = :next_sequence;
 
 -- name: move_end
 -- What is still to be sent is as urgent as the new end makes it.
