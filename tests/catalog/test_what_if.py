@@ -99,6 +99,7 @@ def item_of(customer: str, key: str, period: Period) -> SubscriptionItem:
         stripe_price_id=f"price_{key}",
         stripe_meter_id=f"mtr_{meter}",
         period=period,
+        cycle=period,
     )
 
 

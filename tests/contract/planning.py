@@ -27,6 +27,7 @@ def planned(
     state: ReportState = ReportState.PENDING,
     closes_at: int = PERIOD.end_at,
     period: Period = PERIOD,
+    stripe_item_id: str | None = None,
 ) -> PlannedReport:
     """Return a report of a customer's meter, to be written."""
     window = Period(period.start_at, period.start_at + HOUR_US)
@@ -44,6 +45,7 @@ def planned(
         state=state,
         reason=None,
         closes_at=closes_at,
+        stripe_item_id=stripe_item_id,
     )
 
 

@@ -53,7 +53,7 @@ def subscribe(store: Tallystick, *periods: Period) -> None:
     """Link acme, with a metered item that had these billing periods."""
     store.customers.link([CustomerLink("acme", "cus_acme")], NOW)
     items = [
-        SubscriptionItem("si_1", "sub_1", "cus_acme", "price_1", "mtr_seen", period)
+        SubscriptionItem("si_1", "sub_1", "cus_acme", "price_1", "mtr_seen", period, period)
         for period in periods
     ]
     keep_items(store, "cus_acme", items, NOW)

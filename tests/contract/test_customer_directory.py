@@ -89,7 +89,7 @@ def test_usage_from_before_a_link_becomes_due_with_it(store: Tallystick) -> None
 
 def test_items_are_what_the_mirror_knows_with_the_time_of_the_reading(store: Tallystick) -> None:
     assert store.customers.items("cus_ada") == ([], None)
-    item = SubscriptionItem("si_1", "sub_1", "cus_ada", "price_1", "mtr_1", PERIOD)
+    item = SubscriptionItem("si_1", "sub_1", "cus_ada", "price_1", "mtr_1", PERIOD, PERIOD)
     keep_items(store, "cus_ada", [item], NOW + 5)
     assert store.customers.items("cus_ada") == ([item], NOW + 5)
     assert store.customers.items("cus_bob") == ([], None)

@@ -101,6 +101,13 @@ def test_a_period_keeps_the_end_that_it_came_to_have(store: Tallystick) -> None:
     assert store.period_book.periods("acme", "else") == []
 
 
+def test_the_newest_report_says_which_item_a_period_is_told_to(store: Tallystick) -> None:
+    plan(store, planned(stripe_item_id="si_1"), planned(sequence=1), planned(period=LATER))
+    assert store.period_book.periods("acme", "seen")[0] == SortedPeriod(PERIOD, 2)
+    plan(store, planned(sequence=1, period=LATER, stripe_item_id="si_1"))
+    assert store.period_book.periods("acme", "seen")[1] == SortedPeriod(LATER, 2, "si_1")
+
+
 def test_who_knows_another_end_of_a_period_plans_nothing_for_it(store: Tallystick) -> None:
     plan(store, planned(state=ReportState.DELIVERED))
     assert store.period_book.rearrange(sorted_anew(periods=(SortedPeriod(CUT, 1),)), NOW)

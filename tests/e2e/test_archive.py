@@ -71,6 +71,7 @@ def _items(link: CustomerLink) -> list[SubscriptionItem]:
             f"price_{meter}_monthly",
             f"mtr_{meter}",
             MAY,
+            MAY,
         )
         for meter in ("bytes", "most")
     ]

@@ -26,7 +26,8 @@ from tallystick.ports.outbox import (
     SortedPeriod,
 )
 from tallystick.storage import outbox as shared
-from tallystick.storage.postgres import outbox, period_book
+from tallystick.storage import period_book
+from tallystick.storage.postgres import outbox
 from tallystick.wiring import Tallystick
 from tests.contract.backends import NOW, put_in_force
 from tests.contract.planning import LEASE_US, PERIOD, plan, planned

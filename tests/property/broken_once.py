@@ -119,5 +119,28 @@ BROKEN_ONCE: dict[str, Steps] = {
         ("webhooks_arrive", {}),
         ("deliver", {"used": [("leo", 3)]}),
     ],
+    "an item without a meter is read first after it was moved there": [
+        BEGIN,
+        ("wait", {"minutes": 3_000, "used": [("bob", 40)]}),
+        ("add_item", {"customer": "bob", "name": "per_seat", "is_late": True}),
+        ("change_price", {"customer": "bob", "name": "recorded", "is_late": True}),
+        ("report", {"at_once": True, "used": [("bob", 21)]}),
+    ],
+    "records of an item tell of usage from before it had any": [
+        BEGIN,
+        ("wait", {"minutes": 10, "used": [("bob", 41)]}),
+        ("change_price", {"customer": "bob", "name": "recorded", "is_late": True}),
+        ("deliver", {"used": [("bob", 3)]}),
+        ("wait", {"minutes": 100, "used": [("bob", 37)]}),
+    ],
+    "an item that was moved twice was told too much": [
+        BEGIN,
+        ("wait", {"minutes": 3_000, "used": [("bob", 49)]}),
+        ("change_price", {"customer": "bob", "name": "per_call", "is_late": True}),
+        ("wait", {"minutes": 3_000, "used": [("bob", 45)]}),
+        ("change_price", {"customer": "bob", "name": "recorded", "is_late": True}),
+        ("deliver", {"used": [("bob", 25)]}),
+        ("wait", {"minutes": 1_000, "used": [("bob", 43)]}),
+    ],
 }
 """Each by what it showed."""

@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tallystick.billing.dead_letters import Remedy
-from tallystick.billing.inbox import arrived
 from tallystick.config import Settings
 from tallystick.domain.aggregation import quantity_of
 from tallystick.domain.corrections import Correction
@@ -36,12 +35,11 @@ from tallystick.domain.instants import (
     parse_instant,
 )
 from tallystick.domain.quantity import add_all
-from tallystick.domain.reports import ParkReason, ReportState
+from tallystick.domain.reports import ParkReason, ReportState, told_to
 from tallystick.domain.usage_records import figure_of, records_of
-from tallystick.oversight.invariants import check_store, check_stripe, reports_by_period
+from tallystick.oversight.invariants import check_store, check_stripe, items_of, reports_by_period
 from tallystick.pipeline.resolve import last_known_period
 from tallystick.ports.errors import PortError
-from tallystick.ports.inbox import Brought
 from tallystick.ports.outbox import Decision, StuckFilter
 from tallystick.wiring import Tallystick
 from tests.fixtures.billed_customers import METER, METERS, PRICES, BilledCustomers
@@ -54,6 +52,7 @@ if TYPE_CHECKING:
 
     from tallystick.domain.periods import Period
     from tallystick.domain.reports import UsageReport
+    from tallystick.domain.subscriptions import SubscriptionItem
 
 EXAMPLES = int(os.environ.get("TALLYSTICK_EXACTLY_ONCE_EXAMPLES", "8"))
 STEPS = 20
@@ -177,8 +176,11 @@ class ExactlyOnce(RuleBasedStateMachine):
         how=st.sampled_from(HOWS),
         level=st.sampled_from(LEVEL_AGGREGATIONS),
         thresholds=st.booleans(),
+        every=st.sampled_from((None, 60)),
     )
-    def begin(self, way: str, how: str, level: str, thresholds: bool) -> None:
+    def begin(
+        self, way: str, how: str, level: str, thresholds: bool, every: int | None = None
+    ) -> None:
         self.settings = Settings(
             database_url=self.new_database(),
             stripe_api_key=self.sandbox.new_key(),
@@ -187,8 +189,15 @@ class ExactlyOnce(RuleBasedStateMachine):
             stripe_meter_events=way,  # type: ignore[arg-type]  # one of the two above
         )
         self.open()
+        self.how = how
         self.customers = BilledCustomers(
-            self.running, self.settings, self.clock, how, level=level, thresholds=thresholds
+            self.running,
+            self.settings,
+            self.clock,
+            how,
+            level=level,
+            thresholds=thresholds,
+            every=every,
         )
 
     def new_database(self) -> str:
@@ -324,11 +333,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         others = {METERS[one] for one in self.added[customer]}
         if self.prices[customer] != "recorded" and METERS[name] not in others:
             self.prices[customer] = name
-            # a meter's first period and an item's records would share one beginning
-            self.sell(
-                lambda: self.customers.change_price(customer, name),
-                is_late and name != "recorded",
-            )
+            self.sell(lambda: self.customers.change_price(customer, name), is_late)
 
     @rule(
         customer=st.sampled_from(CUSTOMERS),
@@ -361,22 +366,7 @@ class ExactlyOnce(RuleBasedStateMachine):
     @rule()
     def webhooks_arrive(self) -> None:
         """Let the product hear of all that became of subscriptions."""
-
-        def arrive() -> None:
-            product = self.running
-            bodies: list[bytes] = []
-            after, has_more = None, True
-            while has_more:
-                page = product.stripe.objects.events(after, "customer.subscription.*")
-                bodies += page.bodies
-                has_more = page.has_more
-                after = arrived(bodies[-1], Brought.WEBHOOK).event_id
-            for body in reversed(bodies):
-                product.inbox.add(arrived(body, Brought.WEBHOOK), self.clock.now()).result()
-            outcomes = product.inbox_worker.run()
-            assert set(outcomes) <= {"settled"}, outcomes
-
-        self.calmly(arrive)
+        self.calmly(lambda: self.customers.let_webhooks_arrive(self.running))
 
     def faults(self, rules: list[dict[str, Any]]) -> None:
         self.failing = rules
@@ -437,7 +427,8 @@ class ExactlyOnce(RuleBasedStateMachine):
         return bool(unresolved) or any(one.remedy is Remedy.REPLACED for one in remedied)
 
     def has_arrived(self, product: Tallystick, report: UsageReport) -> bool:
-        siblings = product.book.of_period(report.customer, report.meter_key, report.period)
+        period = product.book.of_period(report.customer, report.meter_key, report.period)
+        siblings = told_to(report.stripe_item_id, period)
         delivered = [one for one in siblings if one.state is ReportState.DELIVERED]
         theirs = self.at_stripe(product, report, last_known_period(product.book, report))
         if report.level is None or report.record_aggregation is None:
@@ -473,11 +464,21 @@ class ExactlyOnce(RuleBasedStateMachine):
         findings = [c.findings for c in (*checks, stripe) if not c.holds]
         assert not findings, findings
         grouped = reports_by_period(reports)
-        records = {key: rows for key, rows in grouped.items() if rows[0].stripe_item_id}
-        events = {key: rows for key, rows in grouped.items() if key not in records}
-        for (customer, meter_key, period), rows in records.items():
-            theirs = self.at_stripe(product, rows[0], period)
-            self.check_period(product, customer, meter_key, period, rows, theirs)
+        records, events = {}, {}
+        for key, rows in grouped.items():
+            (item_id,) = items_of(rows)  # all that count are told to one
+            if item_id is None:
+                events[key] = rows
+            else:
+                records[key] = (item_id, rows)
+        for customer, stripe_id in self.customers.stripe_ids.items():
+            for item in product.customers.items(stripe_id)[0]:
+                if item.stripe_meter_id is None:
+                    item_id, rows = records.pop(
+                        (customer, METER, item.period), (item.stripe_item_id, [])
+                    )
+                    assert item_id == item.stripe_item_id
+                    self.check_item(product, customer, item, rows)
         for customer, stripe_id in self.customers.stripe_ids.items():
             for meter_key, stripe_meter in product.catalog.stripe_meter_ids().items():
                 for period in self.present_periods(product, customer, meter_key):
@@ -488,7 +489,23 @@ class ExactlyOnce(RuleBasedStateMachine):
                     self.check_period(product, customer, meter_key, period, rows, theirs)
         # of a period that never was, no more than late usage may be left
         left = [row for rows in events.values() for row in rows]
+        left += [row for _, rows in records.values() for row in rows]
         assert all(row.state in WITHHELD_OR_REPLACED for row in left), left
+
+    def check_item(
+        self,
+        product: Tallystick,
+        customer: str,
+        item: SubscriptionItem,
+        rows: list[UsageReport],
+    ) -> None:
+        """Compare with what Stripe shows of an item, and with what lies in the period itself."""
+        shown = product.stripe.summaries.recorded(item.stripe_item_id, item.period)
+        self.check_period(product, customer, METER, item.period, rows, shown)
+        inside = self.sandbox.recorded(
+            self.settings.stripe_api_key or "", item.stripe_item_id, self.how, item.period
+        )
+        assert inside == shown, (customer, item)
 
     def check_period(
         self,

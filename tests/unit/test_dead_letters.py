@@ -42,6 +42,7 @@ def bury(product: Tallystick, customer: str = "acme", quantity: int = 50) -> int
         "price_test_web_api_requests_monthly",
         "mtr_test_api_requests",
         MAY,
+        MAY,
     )
     keep_items(product, f"cus_{customer}", [item], product.clock.now())
     plan(product, customer, quantity=quantity)

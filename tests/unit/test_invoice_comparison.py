@@ -36,7 +36,7 @@ def invoice(product: Tallystick) -> Invoice:
         product,
         "cus_1",
         [
-            SubscriptionItem(f"si_{key}", "sub_1", "cus_1", price_id, f"mtr_test_{key}", MAY)
+            SubscriptionItem(f"si_{key}", "sub_1", "cus_1", price_id, f"mtr_test_{key}", MAY, MAY)
             for key, price_id in PRICES.items()
         ],
         product.clock.now(),

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 class UsageRoute(NamedTuple):
     """One billing period and its way; a legacy item is named, and how its records add up.
 
-    ``is_increment``: Stripe lets no record of it be set, because its subscription has billing
-    thresholds; records are added to.
+    ``cycle`` is the billing period that Stripe names for the item: it takes records of all of it,
+    also of the time when the item had another price. ``is_increment``: Stripe lets no record of it
+    be set, because its subscription has billing thresholds; records are added to.
     """
 
     period: Period
@@ -31,6 +32,7 @@ class UsageRoute(NamedTuple):
     stripe_item_id: str | None = None
     record_aggregation: RecordAggregation | None = None
     is_increment: bool = False
+    cycle: Period | None = None
 
 
 class Routes(NamedTuple):
@@ -78,6 +80,7 @@ class UsageRouter:
                     item.stripe_item_id,
                     aggregations[item.stripe_price_id],
                     item.stripe_item_id in thresholds,
+                    item.cycle,
                 )
                 for item in items
                 if item.stripe_meter_id is None and item.stripe_price_id in aggregations

@@ -147,6 +147,7 @@ def metered_items(
                         stripe_price_id=state.stripe_price_id,
                         stripe_meter_id=terms.stripe_meter_id,
                         period=span,
+                        cycle=state.period,
                     )
                 )
     return sorted(found, key=lambda item: (item.period, item.stripe_item_id))

@@ -347,6 +347,11 @@ def shown_in(reports: Iterable[UsageReport], period: Period) -> list[UsageReport
     ]
 
 
+def told_to(stripe_item_id: str | None, reports: Iterable[UsageReport]) -> list[UsageReport]:
+    """Return which reports make one figure of Stripe's: an item's, or without one the meter's."""
+    return [one for one in reports if one.stripe_item_id == stripe_item_id]
+
+
 def grace_us(way: ReportWay) -> int:
     """Return how long after a period's end Stripe still bills its usage."""
     return 0 if way is ReportWay.USAGE_RECORDS else CLOSED_PERIOD_GRACE_US

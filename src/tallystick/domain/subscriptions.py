@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionItem:
-    """One metered price that a customer is subscribed to, with its current billing period.
+    """One metered price that a customer is or was subscribed to, and when.
 
-    ``stripe_meter_id`` is None for a legacy price that is billed from usage records.
+    ``period`` is how long the item had the price in ``cycle``, the billing period that Stripe names
+    for the item. ``stripe_meter_id`` is None for a legacy price that is billed from usage records.
     """
 
     stripe_item_id: str
@@ -22,6 +23,7 @@ class SubscriptionItem:
     stripe_price_id: str
     stripe_meter_id: str | None
     period: Period
+    cycle: Period
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from tallystick.domain.reports import (
     report_identifier,
     shown_in,
     starts_of,
+    told_to,
 )
 from tallystick.domain.usage_records import figure_of, records_of
 from tallystick.oversight.recount import MeasuredPeriods, Recount
@@ -228,10 +229,13 @@ def check_stripe(
     """
     findings = []
     reports = list(reports)
-    grouped = reports_by_period(reports)
-    for (customer, meter_key, period), rows in grouped.items():
+    figures = [
+        (*key, item_id, told_to(item_id, rows))
+        for key, rows in reports_by_period(reports).items()
+        for item_id in items_of(rows)
+    ]
+    for customer, meter_key, period, item_id, rows in figures:
         delivered = _delivered(rows)
-        item_id = rows[0].stripe_item_id
         try:
             theirs = (
                 summaries.recorded(item_id, period)
@@ -245,7 +249,7 @@ def check_stripe(
             continue
         if item_id is None and not agrees(delivered, theirs):
             lane = (r for r in reports if (r.customer, r.meter_key) == (customer, meter_key))
-            delivered = _figure(shown_in(lane, period))
+            delivered = _figure(shown_in(told_to(None, lane), period))
         if not agrees(delivered, theirs):
             findings.append(
                 f"{customer}, {meter_key}, {period}: Stripe has {plain(theirs)}, "
@@ -253,7 +257,7 @@ def check_stripe(
             )
         progress()
     return _result(
-        "stripe_equals_delivered", "Stripe's totals are what we delivered", len(grouped), findings
+        "stripe_equals_delivered", "Stripe's totals are what we delivered", len(figures), findings
     )
 
 
@@ -274,6 +278,15 @@ def reports_by_period(reports: Iterable[UsageReport]) -> ReportsByPeriod:
             if start_at in starts:
                 found[(*key, cut_short(rows[-1].period, starts))] = rows
     return found
+
+
+def items_of(rows: Iterable[UsageReport]) -> list[str | None]:
+    """Return the items that a period's reports were told to, None for the meter, in their order.
+
+    Those that were replaced do not say: the period may have gone another way than was known.
+    """
+    counting = (row.stripe_item_id for row in rows if row.state is not ReportState.REPLACED)
+    return list(dict.fromkeys(counting))
 
 
 def _delivered(rows: Iterable[UsageReport]) -> Decimal:

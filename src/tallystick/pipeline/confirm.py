@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tallystick.domain.instants import HOUR_US
 from tallystick.domain.quantity import ZERO, add_all, agrees
-from tallystick.domain.reports import ReportState, ReportWay, shown_in
+from tallystick.domain.reports import ReportState, ReportWay, shown_in, told_to
 from tallystick.domain.resolution import tell_missing
 from tallystick.domain.usage_records import figure_of, records_of
 from tallystick.pipeline.resolve import last_known_period
@@ -84,17 +84,21 @@ class Confirmer:
                 outcomes[ConfirmOutcome.NOT_SHOWN] += 1
         return outcomes
 
+    def _siblings(self, found: UsageReport) -> list[UsageReport]:
+        """Return the reports of the period that Stripe's figure is made of, itself among them."""
+        period = self._book.of_period(found.customer, found.meter_key, found.period)
+        return told_to(found.stripe_item_id, period)
+
     def _waiting(self, found: UsageReport) -> list[UsageReport]:
-        siblings = self._book.of_period(found.customer, found.meter_key, found.period)
         return [
             one
-            for one in siblings
+            for one in self._siblings(found)
             if one.state is ReportState.DELIVERED and one.verified_at is None
         ]
 
     def _look(self, found: UsageReport) -> Counter[ConfirmOutcome]:
         now = self._clock.now()
-        siblings = self._book.of_period(found.customer, found.meter_key, found.period)
+        siblings = self._siblings(found)
         delivered = [one for one in siblings if one.state is ReportState.DELIVERED]
         waiting = [one for one in delivered if one.verified_at is None]
         unsure = any(one.state in _UNSURE and one.maybe_taken for one in siblings)
@@ -141,7 +145,7 @@ class Confirmer:
         theirs = self._theirs(found, period)
         if not agrees(ours, theirs) and found.stripe_item_id is None:
             lane = [r for r in self._book.reports(found.customer) if r.meter_key == found.meter_key]
-            shown = self._ours(shown_in(lane, period))
+            shown = self._ours(shown_in(told_to(None, lane), period))
             # of what lies beyond the end nobody knows whether it counts: it explains a total, and
             # never says that something else is missing
             ours = shown if agrees(shown, theirs) else ours

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tallystick.domain.instants import SECOND_US
 from tallystick.domain.periods import Period
-from tallystick.domain.quantity import subtract
+from tallystick.domain.quantity import ZERO, subtract
 from tallystick.domain.reports import (
     BILLED_NOWHERE,
     PlannedReport,
@@ -22,20 +22,23 @@ from tallystick.domain.reports import (
     StrayReason,
     event_identifier,
     grace_us,
+    park_reason,
     report_identifier,
+    told_to,
 )
 from tallystick.domain.usage_records import RecordAggregation, figure_of, records_of
 from tallystick.pipeline.deliver import QUIET_US
-from tallystick.ports.outbox import Rearrangement, SortedPeriod, StandIn, Stray
+from tallystick.ports.outbox import Rearrangement, StandIn, Stray
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
+    from decimal import Decimal
 
     from tallystick.billing.usage_routes import UsageRoute
     from tallystick.domain.reports import EventKey, UsageReport
     from tallystick.pipeline.planning import Usage
     from tallystick.ports.clock import Clock
-    from tallystick.ports.outbox import PeriodBook, ReportBook
+    from tallystick.ports.outbox import PeriodBook, ReportBook, SortedPeriod
 
 STRAYS_MAX = 1_000
 """Reports sorted anew in one transaction: bounds how long other writers wait for it."""
@@ -70,7 +73,8 @@ class Placer:
         while True:
             known = self._period_book.periods(customer, meter_key)
             outdated = _outdated(known, routes, usage.now)
-            misplaced = self._misplaced(usage, routes, outdated)
+            unsure = [*outdated, *_told_otherwise(known, routes)]
+            misplaced = self._misplaced(usage, routes, unsure)
             if not outdated and not misplaced:
                 return True
             is_all = len(misplaced) <= STRAYS_MAX
@@ -79,9 +83,9 @@ class Placer:
                 customer,
                 usage.link.stripe_customer_id,
                 meter_key,
-                tuple(outdated) if is_all else (),
+                tuple(unsure) if is_all else (),
                 tuple(Stray(one.report, _reason(one)) for one in chosen),
-                tuple(self._stand_ins(usage, chosen)),
+                tuple(self._stand_ins(usage, chosen, {one.report.id for one in misplaced})),
             )
             if not self._period_book.rearrange(changes, self._clock.now()):
                 return False
@@ -89,18 +93,22 @@ class Placer:
                 return True
 
     def _misplaced(
-        self, usage: Usage, routes: Sequence[UsageRoute], outdated: Sequence[SortedPeriod]
+        self, usage: Usage, routes: Sequence[UsageRoute], periods: Sequence[SortedPeriod]
     ) -> list[_Misplaced]:
         customer, meter_key = usage.link.customer, usage.meter.key
         reports = {one.id: one for one in self._book.strays(customer, meter_key)}
-        for period, _ in outdated:
+        for period, *_ in periods:
             reports.update(
                 (one.id, one) for one in self._book.of_period(customer, meter_key, period)
             )
         found = (_judged(reports[id_], routes) for id_ in sorted(reports))
-        return [one for one in found if one is not None]
+        misplaced = [one for one in found if one is not None]
+        # what stands for a waived one may be the period's newest, by which the others are found
+        return sorted(misplaced, key=lambda one: one.report.state is ReportState.WAIVED)
 
-    def _stand_ins(self, usage: Usage, misplaced: Sequence[_Misplaced]) -> list[StandIn]:
+    def _stand_ins(
+        self, usage: Usage, misplaced: Sequence[_Misplaced], leaving: Container[int]
+    ) -> list[StandIn]:
         """Return what stands for the reports that Stripe counts in another period, or may."""
         shelves: dict[int, _Shelf] = {}
         names: dict[str, str] = {}
@@ -108,65 +116,109 @@ class Placer:
         for one in misplaced:
             if one.route is None or one.is_taken is False:
                 continue
-            period = one.route.period
-            if period.start_at not in shelves:
-                shelves[period.start_at] = self._shelf(usage, period)
-            planned = shelves[period.start_at].stand_in(usage, one, self._clock.now())
+            start_at = one.route.period.start_at
+            if start_at not in shelves:
+                shelves[start_at] = self._shelf(usage, one.route, leaving)
+            shelf, now = shelves[start_at], self._clock.now()
+            planned = shelf.stand_in(usage, one, now)
             if planned.cancels is not None:
                 planned = replace(planned, cancels=names.get(planned.cancels, planned.cancels))
             names[one.report.identifier] = planned.identifier
             is_to_be_resolved = one.is_taken is None and not one.report.overwrites_itself
-            resolve_at = self._clock.now() + QUIET_US if is_to_be_resolved else None
-            found.append(StandIn(planned, resolve_at))
+            found.append(StandIn(planned, now + QUIET_US if is_to_be_resolved else None))
+            emptying = shelf.emptying(usage, one.report, now)
+            if emptying is not None:
+                found.append(StandIn(emptying))
         return found
 
-    def _shelf(self, usage: Usage, period: Period) -> _Shelf:
+    def _shelf(self, usage: Usage, route: UsageRoute, leaving: Container[int]) -> _Shelf:
         customer, meter_key = usage.link.customer, usage.meter.key
-        reports = self._book.of_period(customer, meter_key, period)
-        reported = self._book.reported(customer, meter_key, period)
-        return _Shelf(period, reported.next_sequence, reports)
+        there = self._book.of_period(customer, meter_key, route.period)
+        reported = self._book.reported(customer, meter_key, route.period)
+        staying = [one for one in there if one.id not in leaving]
+        turns = Counter(one.event for one in there if one.event is not None)
+        return _Shelf(route, reported.next_sequence, turns, staying)
 
 
 class _Shelf:
     """A period that reports are put into."""
 
-    def __init__(self, period: Period, sequence: int, reports: Sequence[UsageReport]) -> None:
-        self._period = period
+    def __init__(
+        self,
+        route: UsageRoute,
+        sequence: int,
+        turns: Counter[EventKey],
+        staying: Sequence[UsageReport],
+    ) -> None:
+        self._route = route
+        self._period = route.period
         self._sequence = sequence
-        self._turns = Counter(one.event for one in reports if one.event is not None)
-        self._records = records_of(one for one in reports if one.state in _THERE)
+        self._turns = turns
+        told = told_to(route.stripe_item_id, staying)
+        self._records = records_of(one for one in told if one.state in _THERE)
 
     def stand_in(self, usage: Usage, misplaced: _Misplaced, now: int) -> PlannedReport:
         """Return the report that stands for another one here."""
-        report, period = misplaced.report, self._period
-        window = Period(period.start_at, max(period.start_at + 1, min(usage.as_of, period.end_at)))
-        quantity = report.quantity
-        if report.level is not None:
-            how = report.record_aggregation or RecordAggregation.LAST_DURING_PERIOD
-            before = figure_of(how, self._records)
-            self._records[report.timestamp] = report.level
-            quantity = subtract(figure_of(how, self._records), before)
-        identifier = report_identifier(
-            report.stripe_customer_id, report.meter_key, window, self._sequence, quantity
-        )
-        if report.event is not None:
-            identifier = self._named(report, report.event)
+        report, route = misplaced.report, self._route
         state = ReportState.DELIVERED if misplaced.is_taken else ReportState.PENDING
-        if report.state is ReportState.WAIVED:
-            state = ReportState.WAIVED
-        planned = _planned(
-            report,
-            period=period,
-            window=window,
-            sequence=self._sequence,
-            quantity=quantity,
-            identifier=identifier,
-            state=state,
-            reason=None,
-            closes_at=now + period.end_at + grace_us(report.way) - usage.now,
+        if report.state is ReportState.WAIVED:  # nobody was told, and nobody shall be
+            told: dict[str, Any] = {"way": route.way, "stripe_item_id": route.stripe_item_id}
+            told |= {"level": None, "record_aggregation": None, "is_increment": False}
+            return self._planned(usage, report, now, state=ReportState.WAIVED, **told)
+        if report.level is None:
+            return self._planned(usage, report, now, state=state)
+        quantity = self._set(report, report.level)
+        return self._planned(usage, report, now, state=state, quantity=quantity)
+
+    def emptying(self, usage: Usage, report: UsageReport, now: int) -> PlannedReport | None:
+        """Return the report that takes a record back which stands here for its item's sake alone.
+
+        It lies in the item's cycle, at a time when the item had another price. Stripe shows it, and
+        whether it bills it is not documented.
+        """
+        is_inside = report.timestamp * SECOND_US in self._period
+        is_told = report.state is not ReportState.WAIVED and report.overwrites_itself
+        if is_inside or not is_told:
+            return None
+        quantity = self._set(report, ZERO)
+        reason = park_reason(self._period, usage.now, report.way)
+        state = ReportState.PARKED if reason else ReportState.PENDING
+        return self._planned(
+            usage, report, now, state=state, reason=reason, quantity=quantity, level=ZERO
         )
+
+    def _set(self, report: UsageReport, level: Decimal) -> Decimal:
+        """Set a level at a report's second; return by how much the figure changes."""
+        how = report.record_aggregation or RecordAggregation.LAST_DURING_PERIOD
+        before = figure_of(how, self._records)
+        self._records[report.timestamp] = level
+        return subtract(figure_of(how, self._records), before)
+
+    def _planned(self, usage: Usage, report: UsageReport, now: int, **rest: Any) -> PlannedReport:
+        """Return a report once more, next in this period's sequence, with fields of its own."""
+        period = self._period
+        window = Period(period.start_at, max(period.start_at + 1, min(usage.as_of, period.end_at)))
+        fields: dict[str, Any] = {
+            **{name: getattr(report, name) for name in PlannedReport.__dataclass_fields__},
+            "period": period,
+            "window": window,
+            "sequence": self._sequence,
+            "reason": None,
+            "closes_at": now + period.end_at + grace_us(report.way) - usage.now,
+            **rest,
+        }
+        if report.event is not None:
+            fields["identifier"] = self._named(report, report.event)
+        else:
+            fields["identifier"] = report_identifier(
+                report.stripe_customer_id,
+                report.meter_key,
+                window,
+                self._sequence,
+                fields["quantity"],
+            )
         self._sequence += 1
-        return planned
+        return PlannedReport(**fields)
 
     def _named(self, report: UsageReport, event: EventKey) -> str:
         turn = self._turns[event]
@@ -174,16 +226,6 @@ class _Shelf:
         return event_identifier(
             report.stripe_customer_id, report.meter_key, self._period, event, turn
         )
-
-
-def _planned(report: UsageReport, **rest: Any) -> PlannedReport:
-    """Return a report once more, with fields of its own."""
-    kept = {
-        name: getattr(report, name)
-        for name in PlannedReport.__dataclass_fields__
-        if name not in rest
-    }
-    return PlannedReport(**kept, **rest)
 
 
 def _outdated(
@@ -198,11 +240,20 @@ def _outdated(
     ends = {route.period.start_at: route.period.end_at for route in routes}
     first = min(ends, default=now)
     found = []
-    for period, next_sequence in known:
-        end_at = ends.get(period.start_at, period.start_at + 1)
-        if end_at != period.end_at and period.end_at > first:
-            found.append(SortedPeriod(Period(period.start_at, end_at), next_sequence))
+    for one in known:
+        start_at, end_at = one.period.start_at, one.period.end_at
+        by_now = ends.get(start_at, start_at + 1)
+        if by_now != end_at and end_at > first:
+            found.append(one._replace(period=Period(start_at, by_now)))
     return found
+
+
+def _told_otherwise(
+    known: Sequence[SortedPeriod], routes: Sequence[UsageRoute]
+) -> list[SortedPeriod]:
+    """Return the periods, ended as known, whose usage goes to another item or the meter by now."""
+    items = {route.period: route.stripe_item_id for route in routes}
+    return [one for one in known if items.get(one.period, one.stripe_item_id) != one.stripe_item_id]
 
 
 def _judged(report: UsageReport, routes: Sequence[UsageRoute]) -> _Misplaced | None:
@@ -211,18 +262,37 @@ def _judged(report: UsageReport, routes: Sequence[UsageRoute]) -> _Misplaced | N
     if report.state is ReportState.REPLACED and not is_stray:
         return None
     at = report.timestamp * SECOND_US
+    is_taken = _is_taken(report)
     if report.state in _NEVER_SENT:
-        if any(route.period.start_at == report.period.start_at for route in routes):
-            return None
+        same = next((one for one in routes if one.period.start_at == report.period.start_at), None)
+        if same is not None:
+            return _judged_in_place(report, same)
         at = report.window.end_at - 1
     route = next((one for one in routes if _is_of(report, one) and at in one.period), None)
-    is_taken = _is_taken(report)
+    if route is None and report.way is ReportWay.USAGE_RECORDS and is_taken is not False:
+        # a record that Stripe took is the item's, which has all of its cycle
+        route = next((one for one in routes if _is_of(report, one) and _has(one, at)), None)
+        if route is None:
+            return None  # nothing is known of such an item: it is left where it is
     if route is None:
-        # a record that Stripe took is the item's, whatever became of it
-        stays = is_stray or (report.way is ReportWay.USAGE_RECORDS and is_taken is not False)
-        return None if stays else _Misplaced(report, None, is_taken)
+        return None if is_stray else _Misplaced(report, None, is_taken)
     is_home = route.period.start_at == report.period.start_at and not is_stray
     return None if is_home else _Misplaced(report, route, is_taken)
+
+
+def _judged_in_place(report: UsageReport, route: UsageRoute) -> _Misplaced | None:
+    """Judge a report that Stripe was never told, in the period that it was made for.
+
+    Why it was parked may be no reason where the usage goes now, so that it is planned again.
+    """
+    if report.stripe_item_id == route.stripe_item_id:
+        return None
+    is_waived = report.state is ReportState.WAIVED
+    return _Misplaced(report, route, True) if is_waived else _Misplaced(report, None, False)
+
+
+def _has(route: UsageRoute, at: int) -> bool:
+    return route.cycle is not None and at in route.cycle
 
 
 def _is_of(report: UsageReport, route: UsageRoute) -> bool:

@@ -23,6 +23,7 @@ from tallystick.domain.reports import (
     report_timestamp,
     split_for_stripe,
     timestamp_span,
+    told_to,
 )
 from tallystick.domain.usage_records import (
     RecordAggregation,
@@ -87,7 +88,6 @@ class Draft(NamedTuple):
     usage: Usage
     route: UsageRoute
     window: Period
-    measured: Decimal
     difference: Decimal
     sequence: int
     planned_at: int
@@ -189,9 +189,11 @@ class Planner:
         assert_never(draft.usage.meter.formula)
 
     def _reports(self, draft: Draft) -> list[UsageReport]:
-        return self._book.of_period(
+        """Return the period's reports that Stripe's figure of the route is made of."""
+        reports = self._book.of_period(
             draft.usage.link.customer, draft.usage.meter.key, draft.route.period
         )
+        return told_to(draft.route.stripe_item_id, reports)
 
     def _plan_difference(self, draft: Draft) -> Plan:
         """Return the difference in parts that Stripe takes, or the cancellation that it is."""
@@ -400,7 +402,7 @@ def _record_report(
 def _goal(
     draft: Draft, reports: Iterable[UsageReport], withheld: tuple[ReportState, ...]
 ) -> Decimal:
-    """Return the figure that Stripe shall have: what is measured, less what it is not told."""
-    return subtract(
-        draft.measured, add_all(one.quantity for one in reports if one.state in withheld)
-    )
+    """Return the figure that Stripe shall have: what it is told of what is measured."""
+    left_out = (*withheld, ReportState.REPLACED)
+    told = (one.quantity for one in reports if one.state not in left_out)
+    return add_all([draft.difference, *told])

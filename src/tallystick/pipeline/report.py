@@ -199,7 +199,7 @@ class Reporter:
         if not difference:
             return Plan()
         sequence, now = reported.next_sequence, self._clock.now()
-        return self._planner.plan(Draft(usage, route, window, measured, difference, sequence, now))
+        return self._planner.plan(Draft(usage, route, window, difference, sequence, now))
 
 
 def batch_end(meter: Meter, periods: tuple[Period, ...], now: int) -> int:

@@ -15,6 +15,7 @@ from tallystick.domain.reports import (
     cut_short,
     park_reason,
     starts_of,
+    told_to,
 )
 from tallystick.domain.resolution import tell_arrived
 from tallystick.domain.usage_records import figure_of, records_of
@@ -98,7 +99,8 @@ class Resolver:
 
     def _has_arrived(self, report: UsageReport) -> bool | str:
         """Return whether it did, or in words why that cannot be told."""
-        siblings = self._book.of_period(report.customer, report.meter_key, report.period)
+        period = self._book.of_period(report.customer, report.meter_key, report.period)
+        siblings = told_to(report.stripe_item_id, period)
         if report.level is not None:
             return self._is_recorded(report, siblings)
         minute = report.timestamp // 60

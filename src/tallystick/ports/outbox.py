@@ -51,17 +51,21 @@ class StandIn(NamedTuple):
 
 
 class SortedPeriod(NamedTuple):
-    """A period that reports were sorted into, and the sequence of the next one there."""
+    """A period that reports were sorted into, and the sequence of the next one there.
+
+    ``stripe_item_id`` is the item that the newest of them was told to, None for the meter.
+    """
 
     period: Period
     next_sequence: int
+    stripe_item_id: str | None = None
 
 
 class Rearrangement(NamedTuple):
     """What becomes of a customer's and meter's reports once their periods are known better.
 
-    ``periods`` are known periods with the ends that they have by now, each with the sequence that
-    was read before its reports were looked at.
+    ``periods`` are those that were looked at, with the ends that they have by now, each with the
+    sequence that was read before.
     """
 
     customer: str
@@ -177,7 +181,7 @@ class PeriodBook(Protocol):
         """Sort reports anew: strays count no more, and a lease of theirs is lost.
 
         All or nothing. False if a stray is not as it was read any more, or a sequence is taken, in
-        a period whose end moves too: a report there that nobody looked at may not belong there.
+        a period that was looked at too: a report that nobody looked at may not belong there.
         What is still to be sent in a period whose end moved is as urgent as the new end makes it.
         """
         ...

@@ -10,6 +10,7 @@ from tallystick.storage.customers import StoredCustomerDirectory
 from tallystick.storage.inbox import StoredInbox, StoredInboxReader
 from tallystick.storage.installation import StoredInstallation
 from tallystick.storage.outbox import StoredOutbox, StoredReportBook
+from tallystick.storage.period_book import StoredPeriodBook
 from tallystick.storage.postgres import outbox
 from tallystick.storage.postgres.archive_ledger import PostgresArchiveLedger
 from tallystick.storage.postgres.catalog import PostgresCatalogStore
@@ -23,7 +24,6 @@ from tallystick.storage.postgres.migrations import migrate
 from tallystick.storage.postgres.mirror import PostgresMirror
 from tallystick.storage.postgres.moving import refuse_unfinished
 from tallystick.storage.postgres.partitions import make_partitions
-from tallystick.storage.postgres.period_book import PostgresPeriodBook
 from tallystick.storage.postgres.turns import PostgresTurns
 from tallystick.storage.postgres.usage import PostgresUsageReader
 from tallystick.storage.postgres.verification import PostgresSnapshotReader
@@ -74,7 +74,7 @@ def stores_on(database: PostgresDatabase, url: str, now: int) -> Stores:
         record_prices=catalog,
         customers=StoredCustomerDirectory(database, mirror, sync_ledger),
         book=StoredReportBook(database, outbox),
-        period_book=PostgresPeriodBook(database),
+        period_book=StoredPeriodBook(database, outbox),
         outbox=StoredOutbox(database, outbox),
         confirmations=StoredConfirmations(database, outbox),
         stuck_reports=StoredStuckReports(database, outbox),

@@ -9,6 +9,7 @@ from tallystick.storage.api_keys import StoredApiKeys
 from tallystick.storage.inbox import StoredInbox, StoredInboxReader, StoredMeterErrors
 from tallystick.storage.installation import StoredInstallation
 from tallystick.storage.outbox import StoredOutbox, StoredReportBook
+from tallystick.storage.period_book import StoredPeriodBook
 from tallystick.storage.sqlite import outbox
 from tallystick.storage.sqlite.archive_ledger import SqliteArchiveLedger
 from tallystick.storage.sqlite.catalog import SqliteCatalogStore
@@ -20,7 +21,6 @@ from tallystick.storage.sqlite.events import SqliteEventStore
 from tallystick.storage.sqlite.lateness import SqliteLatenessBook
 from tallystick.storage.sqlite.migrations import migrate
 from tallystick.storage.sqlite.mirror import SqliteMirror
-from tallystick.storage.sqlite.period_book import SqlitePeriodBook
 from tallystick.storage.sqlite.sent_writes import SentApiKeys, SentEventStore, SentInbox
 from tallystick.storage.sqlite.turns import SqliteTurns
 from tallystick.storage.sqlite.usage import SqliteUsageReader
@@ -83,7 +83,7 @@ def _stores(database: SqliteDatabase, path: Path, now: int) -> Stores:
         record_prices=catalog,
         customers=SqliteCustomerDirectory(database, mirror, sync_ledger),
         book=StoredReportBook(database, outbox),
-        period_book=SqlitePeriodBook(database),
+        period_book=StoredPeriodBook(database, outbox),
         outbox=StoredOutbox(database, outbox),
         confirmations=StoredConfirmations(database, outbox),
         stuck_reports=StoredStuckReports(database, outbox),

@@ -1,12 +1,10 @@
 -- name: periods
--- Each period with reports, with the end that the newest of them has and the next one's sequence.
-SELECT period_start_at, (
-    SELECT period_end_at FROM usage_reports WHERE usage_reports.customer = report_totals.customer
-        AND usage_reports.meter_key = report_totals.meter_key
-        AND usage_reports.period_start_at = report_totals.period_start_at
-    ORDER BY sequence DESC LIMIT 1
-), next_sequence
-FROM report_totals WHERE customer = ? AND meter_key = ? ORDER BY period_start_at;
+-- Each period with reports, with the end and the item that the newest of them has, and the next
+-- one's sequence.
+SELECT period_start_at, period_end_at, next_sequence, stripe_item_id
+FROM report_totals JOIN usage_reports USING (customer, meter_key, period_start_at)
+WHERE customer = ? AND meter_key = ? AND sequence = next_sequence - 1
+ORDER BY period_start_at;
 
 -- name: has_no_more
 -- Whether no report was added to a period since its sequence was read.
