@@ -41,11 +41,6 @@ def test_a_turn_is_one_process_s_until_it_ends(store: Tallystick, other: Tallyst
     assert has_turn(store)
 
 
-def test_a_turn_is_free_as_soon_as_it_ends(store: Tallystick, other: Tallystick) -> None:
-    """Whoever is next need not wait until a server notices that somebody has left."""
-    assert all(has_turn(product) for _ in range(50) for product in (store, other))
-
-
 def test_who_is_killed_gives_its_turn_back(store: Tallystick) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, store.settings.database_url],

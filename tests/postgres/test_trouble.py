@@ -84,14 +84,14 @@ class CuttingProxy:
                 if when == "before":
                     break
                 is_cut.set()
-            server.sendall(sent)
+            _send(server, sent)
         _end(client, server)
 
     def _to_client(
         self, client: socket.socket, server: socket.socket, is_cut: threading.Event
     ) -> None:
         while (answer := _received(server)) and not is_cut.is_set():
-            client.sendall(answer)
+            _send(client, answer)
         _end(client, server)
 
     def close(self) -> None:
@@ -110,6 +110,11 @@ def _received(side: socket.socket) -> bytes:
         return side.recv(1 << 16)
     except OSError:
         return b""
+
+
+def _send(side: socket.socket, what: bytes) -> None:
+    with suppress(OSError):  # it has left: the next thing received is its end
+        side.sendall(what)
 
 
 def _end(*sides: socket.socket) -> None:
