@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.fixtures.commands import plain_environment
 
 CHECKED = Path(__file__).with_name("client_api.py")
 IGNORED = re.compile(r" {2}# type: ignore\[([\w-]+(?:, [\w-]+)*)\]$")
@@ -16,7 +17,7 @@ FOUND = re.compile(r"^client_api\.py:(\d+): error: .*\[([\w-]+)\]$", re.MULTILIN
 def run_mypy(folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Check a text in a folder that has nothing else."""
     (folder / "client_api.py").write_text(text, "utf-8")
-    environment = {name: value for name, value in os.environ.items() if name != "MYPYPATH"}
+    environment = {name: at for name, at in plain_environment().items() if name != "MYPYPATH"}
     return subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--config-file=", *options, "client_api.py"],
         cwd=folder,
