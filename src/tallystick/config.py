@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -150,12 +151,13 @@ def load_settings(
     """
     environ = os.environ if environment is None else environment
     path = (folder or Path.cwd()) / CONFIG_FILE
-    values: dict[str, Any] = _from_file(path) if path.exists() else {}
-    values.update(_from_environment(environ))
-    try:
-        settings = msgspec.convert(values, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"settings from {CONFIG_FILE} and {PREFIX}*: {error}") from error
+    file_values = _from_file(path) if path.exists() else {}
+    environment_values = _from_environment(environ)
+    for name, value in file_values.items():
+        _check_value(f"{path}: {name}", name, value)
+    for name, value in environment_values.items():
+        _check_value(PREFIX + name.upper(), name, value)
+    settings = msgspec.convert({**file_values, **environment_values}, Settings, strict=False)
     _check(settings)
     return settings
 
@@ -165,13 +167,42 @@ def _from_file(path: Path) -> dict[str, Any]:
 
     try:
         loaded = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        why = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not valid YAML: {why}") from error
     if loaded is None:
         return {}
     if not isinstance(loaded, Mapping):
-        raise ConfigError(f"{path}: settings with their values are needed")
+        raise ConfigError(f"{path}: settings with their values are needed, like `port: 8787`")
     return {str(name): value for name, value in loaded.items()}
+
+
+def _check_value(shown_name: str, name: str, value: object) -> None:
+    """Refuse a setting that there is none of, or a value that is not of its kind."""
+    if name not in Settings.__struct_fields__:
+        close = get_close_matches(name, Settings.__struct_fields__, 1)
+        meant = f"; {close[0]} is meant, perhaps" if close else "; docs/reference.md lists them"
+        raise ConfigError(f"{shown_name}: there is no such setting{meant}")
+    kind = get_type_hints(Settings)[name]
+    try:
+        msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError:
+        shown = "not such a value" if name in SECRETS else repr(value)
+        raise ConfigError(f"{shown_name} is {shown}; {_needed(kind)}") from None
+
+
+def _needed(kind: Any) -> str:
+    """Return what a setting takes, for people."""
+    if kind is int or int in get_args(kind):
+        return "a whole number is needed"
+    if kind == tuple[str, ...]:
+        return "a list of texts is needed"
+    choices = get_args(kind)
+    if choices and all(isinstance(choice, str) for choice in choices):
+        return f"it can be {' or '.join(choices)}"
+    return "a text is needed"
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.patience import PATIENCE_SECONDS
-from tests.sandbox.rig import COMMAND, HOUR_S, Rig, RunningSandbox, environment, instant
+from tests.sandbox.rig import HOUR_S, Rig, RunningSandbox, environment, instant
 
 JAN, FEB = instant(2026, 1, 1), instant(2026, 2, 1)
 PACKAGE = Path(__file__).parents[2] / "src" / "tallystick" / "sandbox"
@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "tallystick" / "sandbox"
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", COMMAND, *arguments],
+        [sys.executable, "-m", "tallystick.cli.main", "sandbox", *arguments],
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
@@ -41,7 +41,7 @@ def test_a_taken_port_and_a_bad_state_file_are_one_line(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         refused = run("--port", str(taken.getsockname()[1]))
-    assert (refused.returncode, refused.stderr.count("\n")) == (3, 1)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "cannot listen on 127.0.0.1" in refused.stderr
     wrong = tmp_path / "state"
     wrong.write_text("not a state")

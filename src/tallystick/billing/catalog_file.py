@@ -82,8 +82,10 @@ def _read(path: Path) -> str:
         with path.open("rb") as opened:
             content = opened.read(FILE_BYTES_MAX + 1)
         text = content.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _problem(str(path), f"cannot be read: {error}") from error
+    except OSError as error:
+        raise _problem(str(path), f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise _problem(str(path), f"is not UTF-8: {error}") from error
     if len(content) > FILE_BYTES_MAX:
         raise _problem(str(path), f"has more than {FILE_BYTES_MAX} bytes")
     return text

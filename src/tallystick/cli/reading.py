@@ -116,7 +116,10 @@ def _print_usage(shown: dict[str, Any]) -> None:
             rows.append((f"  {group}", each["quantity"]))
         rows += [(f"  {each['from']}", each["quantity"]) for each in meter.get("windows", ())]
     title = f"{shown['customer']}, {shown['from']} to {shown['to']}"
-    print_table(title, ("meter", "quantity"), rows)
+    if rows:
+        print_table(title, ("meter", "quantity"), rows)
+    else:
+        console().print(f"{title}: no meter is declared yet; `tallystick apply` declares them")
 
 
 def _bill_json(customer: str, bill: UsageBill) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tallystick.cli.session import InputError
+
 
 def sandbox(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -27,12 +29,13 @@ def sandbox(
     try:
         listener = open_socket(host, port)
     except OSError as error:
-        typer.echo(f"cannot listen on {host}:{port}: {error.strerror or error}", err=True)
-        raise typer.Exit(3) from None
+        raise InputError(
+            "cannot_listen",
+            f"cannot listen on {host}:{port}: {error.strerror or error}; --port names another",
+        ) from error
     shown_host = f"[{host}]" if ":" in host else host
     address = f"http://{shown_host}:{listener.getsockname()[1]}"
     try:
         serve(listener, Settings(seed=seed), lambda: typer.echo(f"listening on {address}"), state)
     except StateError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
+        raise InputError("bad_state_file", str(error)) from error

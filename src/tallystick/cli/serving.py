@@ -120,7 +120,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         raise InputError(
-            "cannot_listen", f"cannot listen on {host}:{port}: {error.strerror}"
+            "cannot_listen",
+            f"cannot listen on {host}:{port}: {error.strerror or error}; --port names another",
         ) from error
     listener.listen(BACKLOG)
     return listener

@@ -39,7 +39,10 @@ def parse_instant(text: str) -> int:
     Raises:
         ValueError: the text is neither, or is a time without an offset.
     """
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is neither an RFC 3339 time nor a date") from None
     if moment.tzinfo is None:
         if len(text) > len("2015-05-17"):
             raise ValueError(f"{text!r} has no offset: write it as {text}Z if it is UTC")

@@ -39,6 +39,7 @@ class StripeConnection:
         self.livemode = not api_key.startswith(("sk_test_", "rk_test_"))
         self.clock = clock
         self._addresses: BaseAddresses = {}
+        self._shown_address = api_base or "Stripe's address"
         if api_base:
             base = api_base.rstrip("/")
             self._addresses = {"api": base, "files": base, "connect": base, "meter_events": base}
@@ -77,8 +78,22 @@ class StripeConnection:
             raise StripeUnreachable(f"Stripe asks to slow down: {error}") from error
         except stripe.StripeError as error:
             if is_passing(error):
-                raise StripeUnreachable(f"Stripe cannot be reached now: {error}") from error
+                raise StripeUnreachable(f"Stripe cannot be reached now: {_told(error)}") from error
+            if _is_strange(error):
+                raise StripeRefused(
+                    f"{self._shown_address} does not answer as Stripe does ({_told(error)}); is it "
+                    "the address that is meant?"
+                ) from error
             raise StripeRefused(f"Stripe refused: {error}") from error
+
+
+def _is_strange(error: stripe.StripeError) -> bool:
+    """Tell whether an answer is somebody else's: a page of a proxy, mostly."""
+    return error.http_status is not None and error.error is None
+
+
+def _told(error: stripe.StripeError) -> str:
+    return f"HTTP status {error.http_status}" if _is_strange(error) else str(error)
 
 
 def is_passing(error: stripe.StripeError) -> bool:

@@ -30,7 +30,7 @@ def back_up(path: Path, target: Path) -> Copied:
     The copy is one moment of the database: a reader's, which holds nobody up.
 
     Raises:
-        StoreUnusable: the target is there already, or the copy is not sound.
+        StoreUnusable: the target is there already or cannot be written, or the copy is not sound.
     """
     if target.exists():
         raise StoreUnusable(f"{target} is there already; a backup replaces nothing")
@@ -50,6 +50,8 @@ def restore(backup: Path, path: Path, now: int) -> Copied:
 
 
 def _copy(source_path: Path, target: Path) -> Copied:
+    if not target.parent.is_dir():
+        raise StoreUnusable(f"{target} cannot be written: there is no folder {target.parent}")
     unfinished = target.with_name(target.name + ".unfinished")
     unfinished.unlink(missing_ok=True)
     try:

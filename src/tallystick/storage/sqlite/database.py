@@ -326,7 +326,9 @@ def connect(path: Path, *, read_only: bool = False) -> StoreConnection:
 def opening_failed(path: Path, error: sqlite3.Error | OSError) -> PortError:
     """Return the error for a file that cannot be opened, with the reason that its user can mend."""
     why = ""
-    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+    if not path.parent.is_dir():
+        why = f"; there is no folder {path.parent}"
+    elif path.exists() and not os.access(path, os.R_OK | os.W_OK):
         why = f"; the user {os.geteuid()} cannot write the file"
     elif not os.access(path.parent, os.W_OK | os.X_OK):
         why = f"; the user {os.geteuid()} cannot make files in {path.parent}, and it needs some"
