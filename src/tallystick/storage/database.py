@@ -18,7 +18,7 @@ class Database(Protocol):
     def statements(self, topic: str) -> Mapping[str, str]:
         """Return the backend's own statements of ``sql/TOPIC.sql``, by the names of their headings.
 
-        Those of one name take the same parameters, and return the same columns, on every backend.
+        What shared stores use takes the same parameters, and returns the same columns, everywhere.
         """
         ...
 
