@@ -41,7 +41,7 @@ def test_a_taken_port_and_a_bad_state_file_are_one_line(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         refused = run("--port", str(taken.getsockname()[1]))
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert (refused.returncode, refused.stderr.count("\n")) == (3, 1)
     assert "cannot listen on 127.0.0.1" in refused.stderr
     wrong = tmp_path / "state"
     wrong.write_text("not a state")

@@ -29,10 +29,9 @@ def sandbox(
     try:
         listener = open_socket(host, port)
     except OSError as error:
-        raise InputError(
-            "cannot_listen",
-            f"cannot listen on {host}:{port}: {error.strerror or error}; --port names another",
-        ) from error
+        why = f"cannot listen on {host}:{port}: {error.strerror or error}; --port names another"
+        typer.echo(why, err=True)
+        raise typer.Exit(3) from None
     shown_host = f"[{host}]" if ":" in host else host
     address = f"http://{shown_host}:{listener.getsockname()[1]}"
     try:
