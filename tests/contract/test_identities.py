@@ -67,7 +67,7 @@ class Log:
         self.connection.execute("BEGIN IMMEDIATE")
         self.index.load(self.connection)
         keys = [identity_key("s", name) for name in names]
-        assert self.index.find(self.connection, keys) == {}
+        assert self.index.claim(self.connection, keys) == {}
         first = self.index.last_seq + 1
         self.connection.executemany(
             "INSERT INTO usage_events VALUES (?, 0, 's', ?, 't', 'c', 0, 0, '1', x'')",
@@ -174,10 +174,55 @@ def test_the_filter_is_made_anew_where_the_copy_lags_behind(path: Path, log: Log
     after.connection.close()
 
 
-def test_a_uuid_that_was_merged_under_its_digest_alone_is_found(path: Path, log: Log) -> None:
-    name = TIME_ORDERED.format(7)
-    log.connection.execute("INSERT INTO event_identities VALUES (?, 1)", (identity_of("s", name),))
-    log.connection.execute("UPDATE identity_merges SET merged_seq = 1")
+def upgraded(log: Log, names: list[str], merged: int) -> None:
+    """Store events as the version before wrote them: no UUIDv7 in the table before it is merged,
+    and the merged ones by their digest alone.
+    """
+    log.connection.executemany(
+        "INSERT INTO usage_events VALUES (?, 0, 's', ?, 't', 'c', 0, 0, '1', x'')",
+        list(enumerate(names, 1)),
+    )
+    log.connection.executemany(
+        "INSERT INTO event_identities VALUES (?, ?)",
+        [(identity_of("s", name), seq) for seq, name in enumerate(names[:merged], 1)],
+    )
+    log.connection.execute(
+        "UPDATE identity_merges SET merged_seq = ?, gathered_seq = ?", (merged, len(names))
+    )
+
+
+def test_what_the_version_before_stored_is_claimed_by_nobody(path: Path, log: Log) -> None:
+    names = names_of(0, 40)
+    upgraded(log, names, 20)
     after = Log(connect(path))
-    assert after.places([name, TIME_ORDERED.format(8)]) == [1, None]
-    after.connection.close()
+    keys = [identity_key("s", name) for name in [*names, *names_of(100, 10)]]
+    places = dict(zip(keys, range(1, 41), strict=False))
+    assert after.index.claim(after.connection, keys) == places
+    assert after.places(names) == list(range(1, 41))
+    after.connection.execute("DELETE FROM event_identities WHERE seq > 40")
+    for batch in range(60):
+        after.append(names_of(1_000 + batch * 20, 20))
+    assert merged_seq(after.connection) >= 512
+    assert after.places(names) == list(range(1, 41))
+    again = Log(connect(path))
+    assert again.places(names) == list(range(1, 41))
+    for used in (after, again):
+        used.connection.close()
+
+
+def test_claims_among_repeats_end_up_at_the_places_of_those_that_are_stored(
+    path: Path, log: Log
+) -> None:
+    log.append(names_of(0, 6))
+    new = names_of(10, 6)
+    came = [new[0], names_of(1, 1)[0], new[1], new[1], names_of(3, 1)[0], *new[2:], new[5]]
+    log.connection.execute("BEGIN IMMEDIATE")
+    keys = [identity_key("s", name) for name in came]
+    assert log.index.claim(log.connection, keys) == {keys[1]: 2, keys[4]: 4}
+    log.connection.execute("COMMIT")  # nothing of it is stored: a place of nobody is no place
+    assert log.places(came) == [None, 2, None, None, 4, None, None, None, None, None]
+    log.append(new)
+    assert log.places(new) == list(range(7, 13))
+    again = Log(connect(path))
+    assert again.places(new) == list(range(7, 13))
+    again.connection.close()

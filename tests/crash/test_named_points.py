@@ -38,10 +38,20 @@ WORKS_FOR_SECONDS = 2 * PATIENCE_SECONDS
 """How long a server is given work before somebody wonders why it is not dead."""
 
 
+def id_of(number: int) -> str:
+    """Return an id: of both kinds, in turns, that are kept in ways of their own."""
+    head = "0192f3a4-b5c6-7d00-8000" if number % 2 else f"{number:08x}-5f5f-4d00-8000"
+    return f"{head}-{number:012x}"
+
+
+def number_of(event_id: str) -> int:
+    return int(event_id[-12:], 16)
+
+
 def an_event(number: int) -> UsageEvent:
     return UsageEvent(
         "s",
-        f"e{number}",
+        id_of(number),
         "http_request",
         f"client-{number % 3}",
         START + number * 60_000_000,
@@ -116,7 +126,7 @@ class Client:
                 assert time.monotonic() < give_up_at, "the server was not killed"
                 try:
                     self._send(range(number * BATCH, number * BATCH + BATCH), number % 2 == 1)
-                    self._void(f"e{number * BATCH}")
+                    self._void(id_of(number * BATCH))
                 except httpx2.HTTPError:
                     return
 
@@ -157,7 +167,7 @@ def test_a_server_killed_at_a_point_keeps_what_it_acknowledged(
 
 
 def assert_kept(product: Tallystick, client: Client) -> None:
-    events = [an_event(int(event_id[1:])) for event_id in client.sent]
+    events = [an_event(number_of(event_id)) for event_id in client.sent]
     found = {event.id: product.events.find("s", event.id) for event in events}
     stored = {event_id for event_id, event in found.items() if event is not None}
     assert client.acknowledged <= stored
@@ -188,7 +198,7 @@ def test_an_import_killed_at_a_point_goes_on_where_it_stood(
     file = tmp_path / "usage.ndjson"
     lines = [json.dumps(as_json(an_event(number))) for number in range(95)]
     for broken in range(7, 95, 20):
-        lines[broken] = f'{{"id":"e{broken}"}}'
+        lines[broken] = f'{{"id":"{id_of(broken)}"}}'
     file.write_text("\n".join(lines), "utf-8")
     with served(product) as server:
         environment = {"TALLYSTICK_API_KEY": server.key, "PYTHONPATH": "."}

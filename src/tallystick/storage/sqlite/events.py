@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import Future
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from tallystick.storage.sqlite.archived_events import (
     archived_event,
 )
 from tallystick.storage.sqlite.corrections import correct_event
+from tallystick.storage.sqlite.event_columns import columns_of
 from tallystick.storage.sqlite.history import keep_history
 from tallystick.storage.sqlite.identities import IdentityIndex, identity_key
 from tallystick.storage.sqlite.rollups import RollupWriter
@@ -23,9 +25,9 @@ from tallystick.storage.sqlite.statements import read_rows, statements, write_ro
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from concurrent.futures import Future
 
     from tallystick.storage.sqlite.database import SqliteDatabase
+    from tallystick.storage.sqlite.event_columns import EventColumns
 
 _LOG_COLUMNS = 9
 """Those that differ from event to event."""
@@ -46,20 +48,21 @@ class SqliteEventStore:
     ) -> Future[list[EventStatus]]:
         """Append events in order, once each, and add them to their selections' rollups."""
         identities = [identity_key(event.source, event.id) for event in events]
-        return self.append_known_as(identities, events, received_at, is_history=is_history)
+        try:
+            columns = columns_of(identities, events)
+        except UsageOverflow as error:
+            refused: Future[list[EventStatus]] = Future()
+            refused.set_exception(error)
+            return refused
+        return self.append_columns(columns, received_at, is_history=is_history)
 
-    def append_known_as(
-        self,
-        identities: Sequence[bytes],
-        events: Sequence[UsageEvent],
-        received_at: int,
-        *,
-        is_history: bool,
+    def append_columns(
+        self, columns: EventColumns, received_at: int, *, is_history: bool
     ) -> Future[list[EventStatus]]:
-        """Append events whose ``identity_key`` somebody made already."""
+        """Append events that somebody made columns of already."""
         return self._database.submit(
             lambda connection: self._log.append(
-                connection, events, identities, received_at, is_history=is_history
+                connection, columns, received_at, is_history=is_history
             )
         )
 
@@ -138,26 +141,28 @@ class _LogWriter:
     def append(
         self,
         connection: sqlite3.Connection,
-        events: Sequence[UsageEvent],
-        identities: Sequence[bytes],
+        columns: EventColumns,
         received_at: int,
         *,
         is_history: bool,
     ) -> list[EventStatus]:
         self.refresh(connection)
-        known = self._identities.find(connection, identities)
-        if not known and len(set(identities)) == len(identities):
-            statuses = [EventStatus.ACCEPTED] * len(events)
+        known = self._identities.claim(connection, columns.keys)
+        if not known and len(set(columns.keys)) == len(columns.keys):
+            statuses = [EventStatus.ACCEPTED] * len(columns.keys)
         else:
-            statuses = _judged(connection, events, identities, known)
+            events = list(columns.events())
+            statuses = _judged(connection, events, columns.keys, known)
             new = [number for number, status in enumerate(statuses) if status == "accepted"]
-            events = [events[number] for number in new]
-            identities = [identities[number] for number in new]
+            columns = columns_of(
+                [columns.keys[number] for number in new], [events[number] for number in new]
+            )
+            self._identities.claim(connection, columns.keys)
         try:
-            if events:
-                self._store(connection, events, received_at, is_history=is_history)
-                self._identities.add(identities)
-            self._identities.merge_some(connection, len(events))
+            if columns.keys:
+                self._store(connection, columns, received_at, is_history=is_history)
+                self._identities.add(columns.keys)
+            self._identities.merge_some(connection, len(columns.keys))
         except sqlite3.Error:
             self.forget()
             raise
@@ -202,23 +207,44 @@ class _LogWriter:
     def _store(
         self,
         connection: sqlite3.Connection,
-        events: Sequence[UsageEvent],
+        columns: EventColumns,
         received_at: int,
         *,
         is_history: bool,
     ) -> None:
         first_seq = self._identities.last_seq + 1
         try:
-            folding = self._rollups.fold(connection, events, first_seq)
-            write_rows(
-                connection, _SQL["append_events"], folding.rows, _LOG_COLUMNS, (received_at,)
-            )
+            folding = self._rollups.fold(connection, columns, first_seq)
+            rows = _log_rows(columns, first_seq, folding.previous)
+            write_rows(connection, _SQL["append_events"], rows, _LOG_COLUMNS, (received_at,))
             folding.write(connection)
             if is_history:
+                events = list(columns.events())
                 keep_history(connection, self._rollups.selections, events, first_seq)
         except UsageOverflow:
             self._rollups.forget()  # it is ahead of what is stored now
             raise
+
+
+def _log_rows(columns: EventColumns, first_seq: int, previous: list[int]) -> list[Any]:
+    """Return events as the log's columns without their arrival, one after another."""
+    count = len(columns.keys)
+    rows: list[Any] = [None] * (count * _LOG_COLUMNS)
+    for number, column in enumerate(
+        (
+            range(first_seq, first_seq + count),
+            previous,
+            columns.sources,
+            columns.ids,
+            columns.types,
+            columns.customers,
+            columns.times,
+            columns.values,
+            columns.properties,
+        )
+    ):
+        rows[number::_LOG_COLUMNS] = column
+    return rows
 
 
 def _judged(

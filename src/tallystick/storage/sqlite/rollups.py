@@ -6,8 +6,6 @@ from decimal import Decimal
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import astuple
-
 from tallystick.domain.aggregation import (
     NotMergeable,
     Point,
@@ -19,13 +17,14 @@ from tallystick.domain.aggregation import (
 from tallystick.domain.events import read_properties
 from tallystick.domain.instants import DAY_US, HOUR_US
 from tallystick.domain.meters import Selection
-from tallystick.domain.quantity import PICO, plain, to_parts
+from tallystick.domain.quantity import PICO
 from tallystick.ports.archive import HourKey
 from tallystick.storage.day_rollups import DayKey
 from tallystick.storage.details import detail_of, detail_text
 from tallystick.storage.selections import Selections, check_range, lacking, taken
 from tallystick.storage.sqlite.archived_events import archived_hour, archived_rows_of_type
 from tallystick.storage.sqlite.day_rollups import mark_stale
+from tallystick.storage.sqlite.event_columns import NO_PLACE
 from tallystick.storage.sqlite.statements import read_rows, statements, write_rows
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from tallystick.domain.events import UsageEvent
     from tallystick.domain.meters import Meter
+    from tallystick.storage.sqlite.event_columns import EventColumns
 
 CELLS_MAX = 40_000
 """Cells kept in memory: those of the present hour, of as many customers."""
@@ -50,8 +50,7 @@ CellKey = tuple[int, int, str, str]
 
 Cell = list[Any]
 """A rollup as stored: count, whole, pico, detail, the newest event of the hour's chain and the
-latest time of one; then the first event of the append that touched it last. A list, because it
-changes with each event."""
+latest time of one. A list, because it changes with each append."""
 
 _NEVER = -(1 << 62)
 
@@ -83,7 +82,7 @@ class RollupWriter:
     def fold(
         self,
         connection: sqlite3.Connection,
-        events: Sequence[UsageEvent],
+        columns: EventColumns,
         first_seq: int,
     ) -> Folding:
         """Fold events, stored from ``first_seq`` on, into the cells in memory.
@@ -93,15 +92,15 @@ class RollupWriter:
         if self._count > CELLS_MAX:
             self.forget()
         folding = Folding(self._hours, self._others, self.selections, self.rolled_day_at)
-        folding.add_all(events, first_seq)
+        folding.add_all(columns, first_seq)
         folding.complete(connection)
         self._count += len(folding.new)
         return folding
 
 
 class Folding:
-    """The cells that some events change; ``rows`` are the events as the log's columns without their
-    arrival, one after another.
+    """The cells that some events change; ``previous`` are, for each event, the place in the log of
+    the one before it in its hour's chain.
     """
 
     def __init__(
@@ -115,55 +114,52 @@ class Folding:
         self._others = others
         self._selections = selections
         self._rolled_upto = _NEVER if rolled_day_at is None else rolled_day_at + DAY_US
-        self._first_row: dict[CellKey, int] = {}
+        self._first_place: dict[CellKey, int] = {}
         self._points: dict[CellKey, list[Point]] = {}
         self._out_of_order: set[CellKey] = set()
         self._touched: dict[tuple[int, int], list[tuple[str, Cell]]] = {}
         self.new: set[CellKey] = set()
-        self.rows: list[Any] = []
+        self.previous: list[int] = []
 
-    def add_all(self, events: Sequence[UsageEvent], first_seq: int) -> None:
-        """Add events to their hours' plain cells, as ``merge`` would, and to the rows."""
-        hours, rows = self._hours, self.rows
-        # most events are of the same hour as the one before
-        known_type, hour_at, hour = None, -HOUR_US, (0, 0)
-        cells: dict[str, Cell] = {}
-        touched: list[tuple[str, Cell]] = []
-        others: tuple[tuple[int, Selection], ...] = ()
-        for seq, event in enumerate(events, first_seq):
-            source, event_id, type_, customer, at, value, properties = astuple(event)
-            if not hour_at <= at < hour_at + HOUR_US or type_ != known_type:
-                known_type, hour_at = type_, at - at % HOUR_US
-                plain_id, others = self._selections.by_type[type_]
-                hour = (hour_at, plain_id)
-                cells = hours.setdefault(hour, {})
-                touched = self._touched.setdefault(hour, [])
-            cell = cells.get(customer)
-            if cell is None:
-                cell = cells[customer] = [0, 0, 0, None, 0, 0, 0]
-                self._first_row[*hour, customer, ""] = len(rows)
-            if cell[6] != first_seq:  # not touched by these events yet
-                cell[6] = first_seq
+    def add_all(self, columns: EventColumns, first_seq: int) -> None:
+        """Add events to their hours' plain cells, as ``merge`` would."""
+        self.previous = [
+            0 if place == NO_PLACE else first_seq + place for place in columns.previous
+        ]
+        has_others = False
+        for hour_sums in columns.hours:
+            plain_id, others = self._selections.by_type[hour_sums.type]
+            has_others = has_others or bool(others)
+            hour = (hour_sums.hour_at, plain_id)
+            cells = self._hours.setdefault(hour, {})
+            touched = self._touched[hour] = []
+            for customer, added in hour_sums.by_customer.items():
+                count, whole, pico, first, last, latest_at = added
+                cell = cells.get(customer)
+                if cell is None:
+                    cell = [count, whole, pico, None, first_seq + last, latest_at]
+                    cells[customer] = cell
+                    self._first_place[*hour, customer, ""] = first
+                else:
+                    self.previous[first] = cell[4]
+                    cell[0] += count
+                    cell[1] += whole
+                    cell[2] += pico
+                    cell[4] = first_seq + last
+                    if latest_at > cell[5]:
+                        cell[5] = latest_at
                 touched.append((customer, cell))
-            text = str(value)
-            if text.isdecimal():
-                cell[1] += int(text)
-            else:
-                text = plain(value)
-                whole, pico = to_parts(value)
-                cell[1] += whole
-                cell[2] += pico
-            rows += (seq, cell[4], source, event_id, type_, customer, at, text, properties)
-            cell[0] += 1
-            cell[4] = seq
-            if at > cell[5]:
-                cell[5] = at
-            if others:
-                self._add_points(event, seq, hour_at)
+        if has_others:
+            for seq, event in enumerate(columns.events(), first_seq):
+                self._add_points(event, seq)
 
-    def _add_points(self, event: UsageEvent, seq: int, hour_at: int) -> None:
+    def _add_points(self, event: UsageEvent, seq: int) -> None:
+        others = self._selections.by_type[event.type].others
+        if not others:
+            return
+        hour_at = event.occurred_at - event.occurred_at % HOUR_US
         properties = read_properties(event.properties)
-        for selection_id, selection in self._selections.by_type[event.type].others:
+        for selection_id, selection in others:
             if selection.takes(properties):
                 key = (hour_at, selection_id, event.customer, selection.dimension(properties))
                 point = point_of(selection, seq, event.occurred_at, event.value, properties)
@@ -171,7 +167,7 @@ class Folding:
 
     def complete(self, connection: sqlite3.Connection) -> None:
         """Join the cells that were not in memory to what is stored of them."""
-        if self._first_row:
+        if self._first_place:
             self._join_stored(connection)
         for key, points in self._points.items():
             cell = self._other(connection, key)
@@ -182,21 +178,21 @@ class Folding:
                 self._out_of_order.add(key)
 
     def _join_stored(self, connection: sqlite3.Connection) -> None:
-        self.new.update(self._first_row)
-        for key, stored in _read(connection, list(self._first_row), self._selections):
+        self.new.update(self._first_place)
+        for key, stored in _read(connection, list(self._first_place), self._selections):
             cell = self._hours[key[:2]][key[2]]
             for part in range(3):
                 cell[part] += stored[part]
             cell[5] = max(cell[5], stored[5])
             # the first event here follows the last one there
-            self.rows[self._first_row[key] + 1] = stored[4]
+            self.previous[self._first_place[key]] = stored[4]
             self.new.discard(key)
 
     def _other(self, connection: sqlite3.Connection, key: CellKey) -> Cell:
         cell = self._others.get(key)
         if cell is None:
             found = dict(_read(connection, [key], self._selections))
-            cell = self._others[key] = found.get(key) or [0, 0, 0, None, 0, LATEST_UNKNOWN, 0]
+            cell = self._others[key] = found.get(key) or [0, 0, 0, None, 0, LATEST_UNKNOWN]
             if not found:
                 self.new.add(key)
         return cell
@@ -210,12 +206,11 @@ class Folding:
         """
         rows: list[Any] = []
         for hour, touched in sorted(self._touched.items()):
-            touched.sort()
             for customer, cell in touched:
                 if cell[2] >= PICO:
                     carry, cell[2] = divmod(cell[2], PICO)
                     cell[1] += carry
-                count, whole, pico, _, last_seq, latest_at, _ = cell
+                count, whole, pico, _, last_seq, latest_at = cell
                 rows += (*hour, customer, count, whole, pico, last_seq, latest_at)
         for extreme in (min, max):
             check_range(extreme(rows[4::_PLAIN_COLUMNS]))
@@ -263,7 +258,7 @@ def _read(
     flat = list(chain.from_iterable(keys))
     for row in read_rows(connection, _SQL["cells_of"], flat, 4):
         fold = selections.by_id[row[1]].fold
-        yield row[:4], [row[4], row[5], row[6], detail_of(fold, row[7]), row[8], row[9], 0]
+        yield row[:4], [row[4], row[5], row[6], detail_of(fold, row[7]), row[8], row[9]]
 
 
 def days_of(keys: Iterable[CellKey]) -> list[DayKey]:

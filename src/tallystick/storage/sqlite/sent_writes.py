@@ -18,17 +18,17 @@ from tallystick.storage.api_keys import StoredApiKeys
 from tallystick.storage.inbox import StoredInbox
 from tallystick.storage.sqlite.events import SqliteEventStore
 from tallystick.storage.sqlite.frames import FRAME_BYTES_MAX, Channel, frame
-from tallystick.storage.sqlite.identities import identity_key
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
     from tallystick.domain.corrections import Correction, CorrectionStatus
-    from tallystick.domain.events import EventStatus, UsageEvent
+    from tallystick.domain.events import EventStatus
     from tallystick.ports.event_store import StoredEvent
     from tallystick.ports.inbox import ArrivedEvent
     from tallystick.storage.sqlite.database import SqliteDatabase
+    from tallystick.storage.sqlite.event_columns import EventColumns
 
 UNANSWERED_BYTES_MAX = FRAME_BYTES_MAX
 """Bytes of calls that are not answered; more is refused, because waiting would not end."""
@@ -110,14 +110,11 @@ class SentEventStore(SqliteEventStore):
         super().__init__(database)
         self._client = client
 
-    def append(
-        self, events: Sequence[UsageEvent], received_at: int, *, is_history: bool = False
+    def append_columns(
+        self, columns: EventColumns, received_at: int, *, is_history: bool
     ) -> Future[list[EventStatus]]:
-        """Have events appended; their keys are made here, beside the process that is busy."""
-        identities = [identity_key(event.source, event.id) for event in events]
-        return self._client.call(
-            "append", _encoder.encode(events), identities, received_at, is_history
-        )
+        """Have events appended; columns are made here, beside the process that is busy."""
+        return self._client.call("append", _encoder.encode(columns), received_at, is_history)
 
     def correct(
         self, corrections: Sequence[Correction], now: int

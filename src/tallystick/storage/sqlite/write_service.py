@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tallystick.domain.events import UsageEvent
+from tallystick.storage.sqlite.event_columns import EventColumns
 from tallystick.storage.sqlite.frames import Channel, frame
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     from tallystick.domain.events import EventStatus
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tallystick.ports.inbox import Inbox
     from tallystick.storage.sqlite.events import SqliteEventStore
 
-_events = msgspec.msgpack.Decoder(list[UsageEvent])
+_columns = msgspec.msgpack.Decoder(EventColumns)
 
 
 class WriteService:
@@ -64,11 +64,10 @@ class WriteService:
         channel.close()
 
     def _append(
-        self, encoded: bytes, identities: Sequence[bytes], received_at: int, is_history: bool
+        self, encoded: bytes, received_at: int, is_history: bool
     ) -> Future[list[EventStatus]]:
-        return self._events.append_known_as(
-            identities, _events.decode(encoded), received_at, is_history=is_history
-        )
+        columns = _columns.decode(encoded)
+        return self._events.append_columns(columns, received_at, is_history=is_history)
 
 
 class _Answering:

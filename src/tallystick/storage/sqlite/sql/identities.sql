@@ -1,6 +1,7 @@
 -- name: log_end
--- The newest event's place in the log, and up to where identities are merged, and in the filter.
-SELECT (SELECT COALESCE(MAX(seq), 0) FROM usage_events), merged_seq, filtered_seq
+-- The newest event's place in the log, up to where identities are merged, and in the filter, and up
+-- to where those of UUIDv7 were gathered.
+SELECT (SELECT COALESCE(MAX(seq), 0) FROM usage_events), merged_seq, filtered_seq, gathered_seq
 FROM identity_merges;
 
 -- name: identities_after
@@ -13,6 +14,11 @@ SELECT seq, source, id FROM usage_events WHERE seq > ? AND seq <= ? ORDER BY seq
 WITH wanted (identity) AS (VALUES (?))
 SELECT event_identities.identity, event_identities.seq
 FROM wanted CROSS JOIN event_identities ON event_identities.identity = wanted.identity;
+
+-- name: claim_identities
+-- A place beyond the log's end is one that this transaction claimed: it may come to lie earlier.
+INSERT INTO event_identities (identity, seq) VALUES (?, ?)
+ON CONFLICT (identity) DO UPDATE SET seq = excluded.seq WHERE event_identities.seq >= excluded.seq;
 
 -- name: merge_identities
 -- What a crash left half merged is merged once more.
