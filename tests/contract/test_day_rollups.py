@@ -25,6 +25,7 @@ from tests.contract.archiving import archive_everything, archiver_of
 from tests.contract.backends import NOW, Backend, put_in_force
 from tests.contract.plain_recount import Counted, recount
 from tests.contract.racing import race
+from tests.fixtures.meters import OF_EACH_AGGREGATION
 from tests.fixtures.seeds import chosen_seed
 
 if TYPE_CHECKING:
@@ -35,20 +36,9 @@ if TYPE_CHECKING:
 FIRST_DAY = NOW - NOW % DAY_US - 6 * DAY_US
 DAYS = 5
 CUSTOMERS = ("acme", "bolt", "zürich/\x85")
-METERS = [
-    Meter(
-        f"m_{aggregation}",
-        "",
-        "seen",
-        aggregation,
-        decimals=3,
-        counted_property="user" if aggregation is Aggregation.UNIQUE_COUNT else None,
-    )
-    for aggregation in Aggregation
-]
 EU = Meter("m_eu", "", "seen", Aggregation.SUM, 3, filters=(PropertyFilter("region", ("eu",)),))
 GROUPS = Meter("m_groups", "", "seen", Aggregation.MAX, 3, group_by=("region",))
-COUNT = next(meter for meter in METERS if meter.aggregation is Aggregation.COUNT)
+COUNT = next(meter for meter in OF_EACH_AGGREGATION if meter.aggregation is Aggregation.COUNT)
 EVER = Period(FIRST_DAY - 40 * DAY_US, NOW)
 PERIODS = (
     EVER,
@@ -91,7 +81,7 @@ def assert_is_a_recount(product: Tallystick, events: Sequence[UsageEvent]) -> No
         own = counted(events, customer)
         for period in PERIODS:
             span = (period.start_at, period.end_at)
-            for meter in METERS:
+            for meter in OF_EACH_AGGREGATION:
                 state = product.usage.usage(meter, customer, period)
                 shown = Fraction(quantity_of(state, meter.aggregation))
                 assert recount(meter.aggregation, own, *span) == shown, (meter.key, str(period))
@@ -128,7 +118,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_usage_is_a_recount_at_every_step(store: Tallystick) -> None:
-    put_in_force(store, [*METERS, EU, GROUPS])
+    put_in_force(store, [*OF_EACH_AGGREGATION, EU, GROUPS])
     draw = Random(chosen_seed())
     events = [random_event(draw, number) for number in range(60)]
     store.events.append(events, NOW).result()
@@ -243,14 +233,14 @@ def test_a_meter_that_is_declared_later_gets_days_of_its_own(store: Tallystick) 
     events = [random_event(draw, number) for number in range(30)]
     store.events.append(events, NOW).result()
     store.day_roller.keep_up()
-    put_in_force(store, [*METERS, EU, GROUPS])
+    put_in_force(store, [*OF_EACH_AGGREGATION, EU, GROUPS])
     assert_is_a_recount(store, events)
     assert store.day_roller.keep_up() > 0
     assert_is_a_recount(store, events)
 
 
 def test_days_that_are_archived_and_restored_stay_rolled_up(store: Tallystick) -> None:
-    put_in_force(store, [*METERS, EU, GROUPS])
+    put_in_force(store, [*OF_EACH_AGGREGATION, EU, GROUPS])
     draw = Random(chosen_seed())
     events = [random_event(draw, number) for number in range(30)]
     store.events.append(events, NOW).result()
@@ -301,7 +291,7 @@ def test_the_last_usage_is_found_however_long_ago(store: Tallystick) -> None:
 
 def test_rolls_and_appends_race(backend: Backend, other: Tallystick) -> None:
     product = backend.product
-    put_in_force(product, [*METERS, EU, GROUPS])
+    put_in_force(product, [*OF_EACH_AGGREGATION, EU, GROUPS])
     draw = Random(chosen_seed())
     events = [random_event(draw, number) for number in range(160)]
     product.events.append(events[:40], NOW).result()

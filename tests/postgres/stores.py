@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tallystick.domain.aggregation import quantity_of
 from tallystick.domain.events import EventStatus, UsageEvent
 from tallystick.domain.instants import HOUR_US
-from tallystick.domain.meters import Aggregation, Meter, MeterSet
+from tallystick.domain.meters import Meter, MeterSet
 from tallystick.domain.periods import Period
 from tallystick.oversight.invariants import check_store
 from tallystick.ports.errors import StoreUnavailable
@@ -21,6 +21,7 @@ from tallystick.storage.postgres.partitions import make_partitions
 from tallystick.storage.postgres.rollups import open_selections
 from tallystick.storage.postgres.usage import PostgresUsageReader
 from tallystick.storage.postgres.verification import PostgresSnapshotReader
+from tests.fixtures.meters import OF_EACH_AGGREGATION
 from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.fixtures.postgres import no_archive
 
@@ -33,18 +34,7 @@ WAIT_SECONDS = 5
 tries again for the next caller, and not for those that wait already.
 """
 ALWAYS = Period(NOW - 100 * HOUR_US, NOW + 100 * HOUR_US)
-METERS = tuple(
-    Meter(
-        f"m_{aggregation}",
-        "",
-        "seen",
-        aggregation,
-        decimals=3,
-        counted_property="user" if aggregation is Aggregation.UNIQUE_COUNT else None,
-    )
-    for aggregation in Aggregation
-)
-SUM = METERS[1]
+SUM = OF_EACH_AGGREGATION[1]
 
 
 @dataclass
@@ -69,7 +59,7 @@ class Store:
         """Return the sum of a customer's values."""
         return quantity_of(self.usage.usage(SUM, customer, ALWAYS), SUM.aggregation)
 
-    def findings(self, meters: tuple[Meter, ...] = METERS) -> list[str]:
+    def findings(self, meters: tuple[Meter, ...] = OF_EACH_AGGREGATION) -> list[str]:
         """Return what a check of the invariants finds."""
         with self.snapshots.snapshot() as snapshot:
             checks = check_store(snapshot, MeterSet(meters))
@@ -77,7 +67,7 @@ class Store:
 
 
 @contextmanager
-def opened(url: str, meters: tuple[Meter, ...] = METERS) -> Iterator[Store]:
+def opened(url: str, meters: tuple[Meter, ...] = OF_EACH_AGGREGATION) -> Iterator[Store]:
     """Open a database as a server does, with the meters in force."""
     database = PostgresDatabase(url, no_archive)
     try:

@@ -11,10 +11,11 @@ from tallystick.domain.corrections import Correction
 from tallystick.domain.events import EventStatus, UsageEvent
 from tallystick.domain.instants import HOUR_US
 from tallystick.domain.meters import Aggregation, Meter, PropertyFilter
+from tests.fixtures.meters import OF_EACH_AGGREGATION
 from tests.fixtures.patience import PATIENCE_SECONDS
 from tests.fixtures.postgres import fresh_database
 from tests.fixtures.seeds import chosen_seed
-from tests.postgres.stores import METERS, NOW, Store, opened
+from tests.postgres.stores import NOW, Store, opened
 
 SERVERS = 3
 ROUNDS = 12
@@ -70,7 +71,9 @@ def test_servers_that_append_and_correct_at_once_agree_with_a_recount() -> None:
             failures.append(error)
 
     with fresh_database() as url, ExitStack() as stack:
-        stores = [stack.enter_context(opened(url, METERS + GROUPED)) for _ in range(SERVERS)]
+        stores = [
+            stack.enter_context(opened(url, OF_EACH_AGGREGATION + GROUPED)) for _ in range(SERVERS)
+        ]
         threads = [threading.Thread(target=run, args=pair) for pair in enumerate(stores)]
         for thread in threads:
             thread.start()
@@ -78,19 +81,23 @@ def test_servers_that_append_and_correct_at_once_agree_with_a_recount() -> None:
             thread.join()
         assert failures == []
         assert len(accepted) == len(set(accepted)) == stores[0].events.count()
-        assert stores[0].findings(METERS + GROUPED) == []
+        assert stores[0].findings(OF_EACH_AGGREGATION + GROUPED) == []
 
 
 def test_a_meter_declared_under_load_misses_no_event() -> None:
     accepted: list[str] = []
-    with fresh_database() as url, opened(url, METERS[:2]) as store, opened(url, ()) as other:
+    with (
+        fresh_database() as url,
+        opened(url, OF_EACH_AGGREGATION[:2]) as store,
+        opened(url, ()) as other,
+    ):
         appending = threading.Thread(
             target=write, args=(store, Random(1), accepted), kwargs={"is_history": False}
         )
         appending.start()
-        for count in range(3, len(METERS) + 1):
-            with opened(url, METERS[:count]):
+        for count in range(3, len(OF_EACH_AGGREGATION) + 1):
+            with opened(url, OF_EACH_AGGREGATION[:count]):
                 continue
         appending.join()
         assert accepted
-        assert other.findings(METERS) == []
+        assert other.findings(OF_EACH_AGGREGATION) == []

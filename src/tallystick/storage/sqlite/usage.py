@@ -259,19 +259,6 @@ class _HistoryReading(_Reading):
     def _rolled_days(self, _: Period) -> Sequence[int]:
         return ()  # history is kept by hours alone
 
-    def _end_of_usage(self, known: Period) -> int:
-        """Return where the last hour ends if none of its events lies beyond the period: its rollup
-        then is all that the period has of it, and no event need be folded.
-        """
-        hour_at = hour_of(known.end_at)
-        if hour_at == known.end_at or hour_at < known.start_at:
-            return known.end_at
-        plain_id = self._id_of(Selection(self._selection.event_type))
-        row = self._connection.execute(
-            _SQL["hour_end"], (hour_at, plain_id, self._customer)
-        ).fetchone()
-        return hour_at + HOUR_US if row and row[1] < known.end_at else known.end_at
-
     def before(self, at: int) -> RollupState:
         """Return the same of history that counts as history in a period that begins then."""
         state = super().before(at)
