@@ -14,6 +14,7 @@ from tallystick.billing.inbox import InboxWorker
 from tallystick.billing.linking import Linker
 from tallystick.billing.stripe_mirror import StripeMirror
 from tallystick.billing.synchronizing import Synchronizer
+from tallystick.billing.unbilled_usage import UnbilledUsages
 from tallystick.billing.usage_routes import UsageRouter
 from tallystick.config import PREFIX, ConfigError, Settings
 from tallystick.domain.instants import DAY_US
@@ -194,6 +195,13 @@ class Tallystick:
             stripe_mirror=self.stripe_mirror,
             worker=self.inbox_worker,
             clock=self.clock,
+        )
+
+    @property
+    def unbilled_usages(self) -> UnbilledUsages:
+        """What finds usage that no billing period covers."""
+        return UnbilledUsages(
+            self.book, self.usage, self.catalog, self.customers, self.record_prices
         )
 
     @property

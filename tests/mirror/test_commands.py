@@ -89,6 +89,12 @@ def test_usage_of_unlinked_customers_is_listed_until_they_are_linked(
     answer_of("customers", "link", "ada", account.add_customer(None), environment=environment)
     left = answer_of("customers", "unlinked", environment=environment)
     assert [one["customer"] for one in left["unlinked"]] == ["bob"]
+    waiting = answer_of("customers", "unbilled", "--meter", "api_requests", environment=environment)
+    ada = {"customer": "ada", "meter": "api_requests", "from": None, "to": None}
+    row = {**ada, "events": 1, "quantity": "1", "at_stake": None}  # she never had a price
+    assert waiting == {"unbilled": [row], "more": False}
+    asked = ("customers", "unbilled", "--meter", "none")
+    assert refusal_of(*asked, environment=environment) == (2, "unknown_meter")
 
 
 def test_the_periods_of_a_customer_at_an_instant(

@@ -6,24 +6,28 @@ counted twice, once Stripe says that the period is there after all.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tallystick.billing.linking import ALL_TIME
+from tallystick.billing.unbilled_usage import UnbilledUsage, uncovered
 from tallystick.billing.usage_routes import Routes, UsageRouter
 from tallystick.domain.aggregation import quantity_of
 from tallystick.domain.instants import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from tallystick.domain.money import Money
+from tallystick.domain.periods import Period
 from tallystick.domain.quantity import add_all
 from tallystick.domain.reports import ParkReason, ReportState
 from tallystick.oversight.invariants import check_store, check_stripe
 from tallystick.pipeline.report import DueOutcome
-from tests.fixtures.billed_customers import METERS, PRICES
+from tests.fixtures.billed_customers import METER, METERS, PRICES
 from tests.fixtures.clocked_sandbox import ClockedSandbox
 from tests.fixtures.reporting_rig import JANUARY, Rig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from decimal import Decimal
     from pathlib import Path
 
     from tallystick.domain.reports import UsageReport
@@ -187,3 +191,38 @@ def test_what_is_over_when_its_period_appears_is_parked_as_late_usage(case: Case
     assert case.at_stripe() == told
     assert case.late() == case.measured() - told != 0
     case.assert_nothing_is_lost()
+
+
+@pytest.fixture
+def rig(clocked: ClockedSandbox, tmp_path: Path) -> Iterator[Rig]:
+    """Every kind of customer, with nothing in the way."""
+    made = Rig(clocked, tmp_path, "meter_events")
+    yield made
+    made.product.close()
+
+
+def test_usage_in_no_period_is_shown_with_the_money_at_stake(rig: Rig) -> None:
+    rig.wait(DAY_US)
+    rig.use("ada", 3)  # inside
+    rig.customers.use(rig.product, "ada", JANUARY.start_at - HOUR_US, 5)
+    rig.flush()
+    rig.customers.cancel("ada", at_period_end=False)  # now, by the test clock
+    rig.wait(2 * HOUR_US)
+    rig.use("ada", 7)
+    rig.flush()
+    began = Period(ALL_TIME.start_at, JANUARY.start_at)
+    ended = Period(JANUARY.start_at + DAY_US, ALL_TIME.end_at)
+    assert list(rig.product.unbilled_usages.find(METER)) == [
+        UnbilledUsage("ada", METER, began, 1, Decimal(5), Money(5, "usd")),
+        UnbilledUsage("ada", METER, ended, 1, Decimal(7), Money(7, "usd")),
+    ]
+    never = [one for one in rig.product.unbilled_usages.find() if one.meter_key != METER]
+    assert {(one.customer, one.at_stake) for one in never} == {("ada", None)}
+
+
+def test_what_periods_do_not_cover() -> None:
+    first, last = ALL_TIME.start_at, ALL_TIME.end_at
+    assert list(uncovered([])) == [ALL_TIME]
+    periods = [Period(30, 40), Period(10, 20), Period(15, 25), Period(25, 30)]
+    assert list(uncovered(periods)) == [Period(first, 10), Period(40, last)]
+    assert list(uncovered([Period(10, 20), Period(30, 40)]))[1] == Period(20, 30)

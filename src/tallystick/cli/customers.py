@@ -108,6 +108,44 @@ def unlinked(
 
 
 @app.command()
+def unbilled(
+    meter: str | None = typer.Option(None, help="Only usage of this meter."),
+    limit: int = typer.Option(100, min=1, help="Rows shown at most."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """List usage of linked customers that no billing period covers, with the money at stake.
+
+    It is kept, and reported once a period covers it. At stake is what the price that the customer
+    had nearest to it would charge; of a meter that the customer never had, nothing is known.
+
+    Example: `tallystick customers unbilled --meter api_requests`
+    """
+    from tallystick.oversight.unbilled_view import unbilled_view
+
+    with opened() as product:
+        if meter is not None and meter not in product.catalog.meters().by_key:
+            raise InputError("unknown_meter", f"there is no meter {meter!r} in the catalog")
+        found = list(islice(product.unbilled_usages.find(meter), limit + 1))
+    shown = [unbilled_view(one) for one in found[:limit]]
+    if as_json:
+        print_json({"unbilled": shown, "more": len(found) > limit})
+        return
+    columns = ("customer", "meter", "from", "to", "events", "quantity", "at stake")
+    rows = [
+        (
+            *(str(row[name] or "") for name in ("customer", "meter", "from", "to")),
+            f"{row['events']:,}",
+            row["quantity"],
+            row["at_stake"]["shown"] if row["at_stake"] else "?",
+        )
+        for row in shown
+    ]
+    print_table("usage in no billing period", columns, rows)
+    if len(found) > limit:
+        console().print(f"and more: only {limit} are shown")
+
+
+@app.command()
 def periods(
     customer: str = typer.Argument(..., help="Your customer's id."),
     at: str | None = typer.Option(None, help="Only what was true at this instant."),

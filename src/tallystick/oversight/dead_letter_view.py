@@ -29,7 +29,7 @@ def letter_view(
         "stripe_customer_id": report.stripe_customer_id,
         "meter": report.meter_key,
         "quantity": plain(report.quantity),
-        "at_stake": _money(letter.at_stake),
+        "at_stake": money_view(letter.at_stake),
         "age": shown_age(letter.age_us),
         "planned_at": format_instant(report.planned_at),
         "period": {
@@ -61,7 +61,8 @@ def shown_age(age_us: int) -> str:
     return f"{age_us // MINUTE_US} min"
 
 
-def _money(money: Money | None) -> dict[str, Any] | None:
+def money_view(money: Money | None) -> dict[str, Any] | None:
+    """Return an amount for programs and for people, None where nobody knows it."""
     if money is None:
         return None
     return {
