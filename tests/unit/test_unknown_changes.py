@@ -13,6 +13,7 @@ from tallystick.domain.periods import Period
 from tallystick.domain.reports import ReportState, StrayReason
 from tallystick.oversight.invariants import check_store, check_stripe
 from tallystick.ports.outbox import Decision
+from tests.contract.planning import plan, planned
 from tests.fixtures.billed_customers import METER
 from tests.fixtures.clocked_sandbox import ClockedSandbox
 from tests.fixtures.reporting_rig import JANUARY, START, Rig
@@ -175,6 +176,19 @@ def test_what_no_record_could_show_is_planned_again_where_it_goes_by_now(rig: Ri
     item = rig.customers.items["bob"]
     assert reports_in(rig, ReportState.PARKED) == [(-60, "no_record", item)]
     assert told(rig, after) == (0, 15)
+    assert findings(rig) == []
+
+
+def test_a_period_that_goes_another_way_is_sorted_where_its_bounds_stay(rig: Rig) -> None:
+    late = planned(
+        "bob", meter_key=METER, state=ReportState.PARKED, period=JANUARY, stripe_item_id="si_gone"
+    )
+    rig.wait(2 * DAY_US)
+    plan(rig.product, late)
+    rig.use("bob", 40)
+    rig.flush()
+    assert reports_in(rig, ReportState.REPLACED) == [(7, "stray", "si_gone")]
+    assert told(rig, JANUARY) == (40, 0)
     assert findings(rig) == []
 
 
