@@ -14,6 +14,7 @@ from tallystick.api.bodies import read_body
 from tallystick.api.problems import Problem
 from tallystick.billing.dead_letters import BULK_MAX, Remedied
 from tallystick.domain.api_keys import ApiKey, Scope
+from tallystick.domain.json_types import prepare
 from tallystick.domain.reports import STUCK, ReportState
 from tallystick.oversight.dead_letter_view import letter_view
 from tallystick.oversight.outbox_view import depth_view
@@ -81,6 +82,9 @@ class SettleRequest(Chosen, rename={"state_to": "as"}):
     """End reports without telling Stripe."""
 
     state_to: Literal["delivered", "waived"]
+
+
+prepare(RetryRequest, SettleRequest)
 
 
 class DeadLetterEndpoints:

@@ -15,6 +15,7 @@ from tallystick.api.problems import Problem
 from tallystick.domain.api_keys import KeyStanding, Scope
 from tallystick.domain.events import NAME_CHARS_MAX
 from tallystick.domain.instants import parse_instant
+from tallystick.domain.json_types import prepare
 from tallystick.oversight.key_ring import KeyRefused, KeyRing, key_view
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     scopes: list[Scope] = []
     source: _Name | None = None
     expires_at: str | None = None
+
+
+prepare(NewKey)
 
 
 class KeyEndpoints:

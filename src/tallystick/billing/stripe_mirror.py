@@ -27,6 +27,7 @@ from tallystick.billing.stripe_objects import (
 )
 from tallystick.domain.instants import from_seconds
 from tallystick.domain.item_history import END_OF_TIME, PriceTerms, item_segments
+from tallystick.domain.json_types import prepare
 from tallystick.ports.mirror import Kept, ObjectKind, ObjectReading
 
 if TYPE_CHECKING:
@@ -270,3 +271,6 @@ class StripeMirror:
 
 class _Identified(msgspec.Struct):
     id: str
+
+
+prepare(_Identified)

@@ -16,6 +16,7 @@ from tallystick.domain.item_history import (
     ItemState,
     PriceTerms,
 )
+from tallystick.domain.json_types import prepare
 from tallystick.domain.periods import Period
 from tallystick.ports.mirror import ItemPast, ObjectKind, PresentItem
 
@@ -280,6 +281,21 @@ class Event(msgspec.Struct):
         except msgspec.ValidationError:
             return ()  # in an undocumented form: it tells nothing, the object is read anyway
         return _changes(shown, previous, from_seconds(self.created))
+
+
+prepare(
+    Customer,
+    Event,
+    Invoice,
+    Item,
+    Line,
+    Price,
+    Reference,
+    Subscription,
+    TestClock,
+    _Data,
+    _Previous,
+)
 
 
 def _beginnings(shown: Subscription) -> tuple[ItemPast, ...]:

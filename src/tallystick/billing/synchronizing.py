@@ -16,6 +16,7 @@ import msgspec
 from tallystick.billing.inbox import arrived
 from tallystick.billing.stripe_objects import Event
 from tallystick.domain.instants import DAY_US
+from tallystick.domain.json_types import prepare
 from tallystick.ports.errors import PortError
 from tallystick.ports.inbox import Brought
 from tallystick.ports.mirror import Kept, ObjectKind, SyncStep
@@ -396,3 +397,6 @@ class _Budget:
 
 class _Named(msgspec.Struct):
     id: str
+
+
+prepare(_Named)

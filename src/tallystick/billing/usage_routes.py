@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from tallystick.domain.json_types import prepare
 from tallystick.domain.reports import ReportWay
 from tallystick.ports.mirror import ObjectKind
 
@@ -122,3 +123,6 @@ class _Items(msgspec.Struct):
 class _Subscription(msgspec.Struct):
     items: _Items
     billing_thresholds: dict[str, object] | None = None
+
+
+prepare(_Subscription)

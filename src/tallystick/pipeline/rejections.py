@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tallystick.domain.json_types import prepare
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -41,6 +43,9 @@ class _Facts(msgspec.Struct):
 
 class _Event(msgspec.Struct):
     data: _Facts | None = None
+
+
+prepare(_Event)
 
 
 class Rejections:

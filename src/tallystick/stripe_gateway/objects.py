@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import stripe
 
+from tallystick.domain.json_types import prepare
 from tallystick.ports.errors import StripeUnreachable
 from tallystick.ports.mirror import ObjectKind, ObjectPage
 from tallystick.stripe_gateway.versions import API_VERSION
@@ -37,6 +38,9 @@ class _Page(msgspec.Struct):
 
 class _Removal(msgspec.Struct):
     deleted: bool = False
+
+
+prepare(_Page, _Removal)
 
 
 class ObjectSource:
