@@ -41,10 +41,10 @@ def after(module: str, path: str) -> Call:
 _EVENTS = "storage.sqlite.events"
 
 SERVER_POINTS = {
-    "before append": before(_EVENTS, "_LogWriter.append"),
+    "before append": before(_EVENTS, "_LogWriter.append_all"),
     "between log and rollups": before("storage.sqlite.rollups", "Folding.write"),
     "between rollups and history": before(_EVENTS, "keep_history"),
-    "after append, before commit": after(_EVENTS, "_LogWriter.append"),
+    "after append, before commit": after(_EVENTS, "_LogWriter.append_all"),
     "in the middle of an identity merge": after("storage.sqlite.identities", "_Merge.step"),
     "before acknowledge, after commit": after("api.group_append", "GroupAppend.append"),
     "before a checkpoint": before("storage.sqlite.database", "_checkpoint"),

@@ -10,7 +10,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from tallystick.ports.errors import (
     PortError,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from tallystick.ports.archive import Archive
 
+A = TypeVar("A")
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
@@ -36,6 +39,10 @@ BUSY_TIMEOUT_MS = 5_000
 
 GROUP_MAX = 256
 """Pieces of work in one commit: bounds how long the first of them waits for the last."""
+
+CAREFUL_GROUPS = 4_096
+"""Groups in which each piece has a savepoint, after one that had to be undone as a whole: to run one
+again, and to read what was remembered, costs more than they do."""
 
 QUEUE_MAX = 4_096
 """Pieces of work that wait for the writer; more is refused, because waiting would not end."""
@@ -61,17 +68,25 @@ STATEMENTS_MAX = 256
 """Prepared statements that a connection keeps."""
 
 
+Together = Callable[[sqlite3.Connection, "Sequence[A]"], list[T]]
+
+
 class _Submission(NamedTuple):
-    work: Work[object]
+    together: Together[Any, object]
+    argument: object
     future: Future[object]
+
+
+def _each(connection: sqlite3.Connection, works: Sequence[Work[object]]) -> list[object]:
+    return [work(connection) for work in works]
 
 
 class SqliteDatabase:
     """A database file that is open.
 
-    One thread writes. It takes all work that waits, runs each piece in a savepoint of one
-    transaction, commits once, and only then completes the futures: whoever got an answer has it
-    durably (WAL, ``synchronous=FULL``). A piece that fails is rolled back alone.
+    One thread writes. It takes all work that waits, runs it in one transaction, commits once, and
+    only then completes the futures: whoever got an answer has it durably (WAL,
+    ``synchronous=FULL``). A piece that fails is undone alone.
     """
 
     def __init__(self, path: Path, archive: Callable[[], Archive]) -> None:
@@ -82,6 +97,7 @@ class SqliteDatabase:
         self._submitting = threading.Lock()
         self._is_closed = False
         self._on_failed_commit: list[Callable[[], None]] = []
+        self._careful_groups = 0
         try:
             self._writer = self._connected()
             self._turns = WriteTurns(path)
@@ -113,11 +129,21 @@ class SqliteDatabase:
         Raises:
             StoreBusy: too much work is waiting, or the database was closed.
         """
+        return self.submit_with(_each, work)  # type: ignore[arg-type]  # T is the work's
+
+    def submit_with(self, together: Together[A, T], argument: A) -> Future[T]:
+        """Have the writer call this with all arguments that wait for it, in its next transaction;
+        it returns a result for each. Where it raises with several, the whole transaction is
+        undone, and each of them is tried alone.
+
+        Raises:
+            StoreBusy: too much work is waiting, or the database was closed.
+        """
         future: Future[T] = Future()
         with self._submitting:  # so that nothing is queued behind the closing mark
             if self._is_closed:
                 raise StoreBusy("the database is being closed; nothing was stored")
-            self._enqueue(_Submission(work, future))  # type: ignore[arg-type]  # one queue, all result types
+            self._enqueue(_Submission(together, argument, future))  # type: ignore[arg-type]  # one queue, all result types
         return future
 
     def _enqueue(self, submission: _Submission) -> None:
@@ -199,10 +225,7 @@ class SqliteDatabase:
         try:
             with self._turns.turn():
                 self._writer.execute("BEGIN IMMEDIATE")
-                if len(group) == 1:
-                    outcomes.append(self._attempt_alone(group[0].work))
-                else:
-                    outcomes.extend(self._attempt(submission.work) for submission in group)
+                outcomes = self._attempt_all(group)
                 if self._writer.in_transaction:
                     self._writer.execute("COMMIT")
         except Exception as error:  # the writer outlives whatever happens to one commit
@@ -220,11 +243,43 @@ class SqliteDatabase:
                 submission.future.set_result(outcome)
         self._checkpoints.committed(self._writer)
 
-    def _attempt(self, work: Work[object]) -> object:
+    def _attempt_all(self, group: list[_Submission]) -> list[object]:
+        """Run the pieces of a transaction; return the result or the failure of each.
+
+        A savepoint copies each page that is changed. So pieces that can be done together have none;
+        where they fail all is undone, and done again with savepoints, as groups are for a while
+        then.
+        """
+        if len(group) == 1:
+            return [self._attempt_alone(group[0])]
+        if self._careful_groups:
+            self._careful_groups -= 1
+        else:
+            try:
+                return self._attempt_together(group)
+            except Exception:  # whose it is comes to light below
+                self._careful_groups = CAREFUL_GROUPS
+                self._roll_back()
+                for forget in self._on_failed_commit:
+                    forget()
+                self._writer.execute("BEGIN IMMEDIATE")
+        return [self._attempt(submission) for submission in group]
+
+    def _attempt_together(self, group: list[_Submission]) -> list[object]:
+        outcomes: list[object] = []
+        for together, submissions in groupby(group, attrgetter("together")):
+            if together is _each:
+                outcomes += map(self._attempt, submissions)
+            else:
+                arguments = [submission.argument for submission in submissions]
+                outcomes += together(self._writer, arguments)
+        return outcomes
+
+    def _attempt(self, submission: _Submission) -> object:
         """Run one piece; return its result or its failure, which undoes this piece alone."""
         self._writer.execute("SAVEPOINT piece")
         try:
-            outcome = work(self._writer)
+            (outcome,) = submission.together(self._writer, [submission.argument])
         except Exception as error:  # it belongs to the caller, whose future gets it
             if not self._writer.in_transaction:
                 raise  # SQLite gave the whole transaction up (disk full, I/O error)
@@ -233,17 +288,18 @@ class SqliteDatabase:
         self._writer.execute("RELEASE piece")
         return outcome
 
-    def _attempt_alone(self, work: Work[object]) -> object:
-        """Run the only piece of a transaction, without a savepoint: that copies every page which
-        is changed, for undoing what the whole transaction can be undone for.
+    def _attempt_alone(self, submission: _Submission) -> object:
+        """Run the only piece of a transaction, without a savepoint: the whole transaction can be
+        undone for it.
         """
         try:
-            return work(self._writer)
+            (outcome,) = submission.together(self._writer, [submission.argument])
         except Exception as error:
             if not self._writer.in_transaction:
                 raise
             self._writer.execute("ROLLBACK")
             return translated(error) if isinstance(error, sqlite3.Error) else error
+        return outcome
 
     def _roll_back(self) -> None:
         if self._writer.in_transaction:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from concurrent.futures import Future
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tallystick.domain.corrections import Correction, CorrectionStatus
 from tallystick.domain.events import EventStatus, UsageEvent, same_content
@@ -60,10 +60,8 @@ class SqliteEventStore:
         self, columns: EventColumns, received_at: int, *, is_history: bool
     ) -> Future[list[EventStatus]]:
         """Append events that somebody made columns of already."""
-        return self._database.submit(
-            lambda connection: self._log.append(
-                connection, columns, received_at, is_history=is_history
-            )
+        return self._database.submit_with(
+            self._log.append_all, _Append(columns, received_at, is_history)
         )
 
     def correct(
@@ -138,15 +136,24 @@ class _LogWriter:
         self._data_version = -1
         self._catalog_version = -1
 
-    def append(
-        self,
-        connection: sqlite3.Connection,
-        columns: EventColumns,
-        received_at: int,
-        *,
-        is_history: bool,
-    ) -> list[EventStatus]:
+    def append_all(
+        self, connection: sqlite3.Connection, appends: Sequence[_Append]
+    ) -> list[list[EventStatus]]:
+        """Append what several requests bring, as one where nothing is repeated or history."""
         self.refresh(connection)
+        try:
+            if len(appends) > 1 and not any(append.is_history for append in appends):
+                keys = [key for append in appends for key in append.columns.keys]
+                if self._claimed_all(connection, keys):
+                    self._store(connection, appends, keys)
+                    return [[EventStatus.ACCEPTED] * len(each.columns.keys) for each in appends]
+            return [self._append(connection, append) for append in appends]
+        except sqlite3.Error:
+            self.forget()
+            raise
+
+    def _append(self, connection: sqlite3.Connection, append: _Append) -> list[EventStatus]:
+        columns = append.columns
         known = self._identities.claim(connection, columns.keys)
         if not known and len(set(columns.keys)) == len(columns.keys):
             statuses = [EventStatus.ACCEPTED] * len(columns.keys)
@@ -158,15 +165,14 @@ class _LogWriter:
                 [columns.keys[number] for number in new], [events[number] for number in new]
             )
             self._identities.claim(connection, columns.keys)
-        try:
-            if columns.keys:
-                self._store(connection, columns, received_at, is_history=is_history)
-                self._identities.add(columns.keys)
-            self._identities.merge_some(connection, len(columns.keys))
-        except sqlite3.Error:
-            self.forget()
-            raise
+        self._store(connection, [append._replace(columns=columns)], columns.keys)
         return statuses
+
+    def _claimed_all(self, connection: sqlite3.Connection, keys: list[bytes]) -> bool:
+        """Claim places for the keys; tell whether none is known and none comes twice. If not, each
+        of their events is claimed again, at its own place or an earlier one.
+        """
+        return len(set(keys)) == len(keys) and not self._identities.claim(connection, keys)
 
     def find(self, connection: sqlite3.Connection, identity: bytes) -> StoredEvent | None:
         self.refresh(connection)
@@ -205,46 +211,62 @@ class _LogWriter:
             self._rollups.read_selections(connection)
 
     def _store(
-        self,
-        connection: sqlite3.Connection,
-        columns: EventColumns,
-        received_at: int,
-        *,
-        is_history: bool,
+        self, connection: sqlite3.Connection, appends: Sequence[_Append], keys: Sequence[bytes]
     ) -> None:
-        first_seq = self._identities.last_seq + 1
-        try:
-            folding = self._rollups.fold(connection, columns, first_seq)
-            rows = _log_rows(columns, first_seq, folding.previous)
-            write_rows(connection, _SQL["append_events"], rows, _LOG_COLUMNS, (received_at,))
-            folding.write(connection)
-            if is_history:
-                events = list(columns.events())
-                keep_history(connection, self._rollups.selections, events, first_seq)
-        except UsageOverflow:
-            self._rollups.forget()  # it is ahead of what is stored now
-            raise
+        """Store events that are all new, and have these keys; history comes alone."""
+        if keys:
+            first_seq = self._identities.last_seq + 1
+            try:
+                folding = self._rollups.fold(
+                    connection, [each.columns for each in appends], first_seq
+                )
+                _write_log(connection, appends, first_seq, folding.previous)
+                folding.write(connection)
+                if appends[0].is_history:
+                    events = list(appends[0].columns.events())
+                    keep_history(connection, self._rollups.selections, events, first_seq)
+            except UsageOverflow:
+                self._rollups.forget()  # it is ahead of what is stored now
+                raise
+            self._identities.add(keys)
+        self._identities.merge_some(connection, len(keys))
 
 
-def _log_rows(columns: EventColumns, first_seq: int, previous: list[int]) -> list[Any]:
-    """Return events as the log's columns without their arrival, one after another."""
-    count = len(columns.keys)
-    rows: list[Any] = [None] * (count * _LOG_COLUMNS)
-    for number, column in enumerate(
-        (
-            range(first_seq, first_seq + count),
-            previous,
-            columns.sources,
-            columns.ids,
-            columns.types,
-            columns.customers,
-            columns.times,
-            columns.values,
-            columns.properties,
-        )
-    ):
-        rows[number::_LOG_COLUMNS] = column
-    return rows
+class _Append(NamedTuple):
+    """The events of one request."""
+
+    columns: EventColumns
+    received_at: int
+    is_history: bool
+
+
+def _write_log(
+    connection: sqlite3.Connection,
+    appends: Sequence[_Append],
+    first_seq: int,
+    previous: list[int],
+) -> None:
+    """Insert events, with the place of the one before each in its hour's chain."""
+    place = 0
+    for columns, received_at, _ in appends:
+        count = len(columns.keys)
+        rows: list[Any] = [None] * (count * _LOG_COLUMNS)
+        for number, column in enumerate(
+            (
+                range(first_seq + place, first_seq + place + count),
+                previous[place : place + count],
+                columns.sources,
+                columns.ids,
+                columns.types,
+                columns.customers,
+                columns.times,
+                columns.values,
+                columns.properties,
+            )
+        ):
+            rows[number::_LOG_COLUMNS] = column
+        write_rows(connection, _SQL["append_events"], rows, _LOG_COLUMNS, (received_at,))
+        place += count
 
 
 def _judged(

@@ -82,7 +82,7 @@ class RollupWriter:
     def fold(
         self,
         connection: sqlite3.Connection,
-        columns: EventColumns,
+        appends: Sequence[EventColumns],
         first_seq: int,
     ) -> Folding:
         """Fold events, stored from ``first_seq`` on, into the cells in memory.
@@ -92,7 +92,9 @@ class RollupWriter:
         if self._count > CELLS_MAX:
             self.forget()
         folding = Folding(self._hours, self._others, self.selections, self.rolled_day_at)
-        folding.add_all(columns, first_seq)
+        for columns in appends:
+            folding.add_all(columns, first_seq)
+            first_seq += len(columns.keys)
         folding.complete(connection)
         self._count += len(folding.new)
         return folding
@@ -117,13 +119,14 @@ class Folding:
         self._first_place: dict[CellKey, int] = {}
         self._points: dict[CellKey, list[Point]] = {}
         self._out_of_order: set[CellKey] = set()
-        self._touched: dict[tuple[int, int], list[tuple[str, Cell]]] = {}
+        self._touched: dict[tuple[int, int], dict[str, Cell]] = {}
         self.new: set[CellKey] = set()
         self.previous: list[int] = []
 
     def add_all(self, columns: EventColumns, first_seq: int) -> None:
         """Add events to their hours' plain cells, as ``merge`` would."""
-        self.previous = [
+        before = len(self.previous)
+        self.previous += [
             0 if place == NO_PLACE else first_seq + place for place in columns.previous
         ]
         has_others = False
@@ -132,23 +135,23 @@ class Folding:
             has_others = has_others or bool(others)
             hour = (hour_sums.hour_at, plain_id)
             cells = self._hours.setdefault(hour, {})
-            touched = self._touched[hour] = []
+            touched = self._touched.setdefault(hour, {})
             for customer, added in hour_sums.by_customer.items():
                 count, whole, pico, first, last, latest_at = added
                 cell = cells.get(customer)
                 if cell is None:
                     cell = [count, whole, pico, None, first_seq + last, latest_at]
                     cells[customer] = cell
-                    self._first_place[*hour, customer, ""] = first
+                    self._first_place[*hour, customer, ""] = before + first
                 else:
-                    self.previous[first] = cell[4]
+                    self.previous[before + first] = cell[4]
                     cell[0] += count
                     cell[1] += whole
                     cell[2] += pico
                     cell[4] = first_seq + last
                     if latest_at > cell[5]:
                         cell[5] = latest_at
-                touched.append((customer, cell))
+                touched[customer] = cell
         if has_others:
             for seq, event in enumerate(columns.events(), first_seq):
                 self._add_points(event, seq)
@@ -206,7 +209,7 @@ class Folding:
         """
         rows: list[Any] = []
         for hour, touched in sorted(self._touched.items()):
-            for customer, cell in touched:
+            for customer, cell in sorted(touched.items()):
                 if cell[2] >= PICO:
                     carry, cell[2] = divmod(cell[2], PICO)
                     cell[1] += carry
@@ -226,7 +229,7 @@ class Folding:
         """Return the cells of hours before the end of the newest day that is rolled up."""
         for hour, touched in self._touched.items():
             if hour[0] < self._rolled_upto:
-                for customer, _ in touched:
+                for customer in touched:
                     yield *hour, customer, ""
         for key in self._points:
             if key[0] < self._rolled_upto:
