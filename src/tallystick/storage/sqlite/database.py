@@ -41,7 +41,7 @@ GROUP_MAX = 256
 """Pieces of work in one commit: bounds how long the first of them waits for the last."""
 
 CAREFUL_GROUPS = 4_096
-"""Groups in which each piece has a savepoint, after one that had to be undone as a whole: to run one
+"""Groups in which each piece has a savepoint, after one that had to be undone as a whole: to run it
 again, and to read what was remembered, costs more than they do."""
 
 QUEUE_MAX = 4_096
