@@ -77,7 +77,7 @@ class _Submission(NamedTuple):
     future: Future[object]
 
 
-def _each(connection: sqlite3.Connection, works: Sequence[Work[object]]) -> list[object]:
+def _each(connection: sqlite3.Connection, works: Sequence[Work[T]]) -> list[T]:
     return [work(connection) for work in works]
 
 
@@ -129,7 +129,7 @@ class SqliteDatabase:
         Raises:
             StoreBusy: too much work is waiting, or the database was closed.
         """
-        return self.submit_with(_each, work)  # type: ignore[arg-type]  # T is the work's
+        return self.submit_with(_each, work)
 
     def submit_with(self, together: Together[A, T], argument: A) -> Future[T]:
         """Have the writer call this with all arguments that wait for it, in its next transaction;
