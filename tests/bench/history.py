@@ -245,7 +245,8 @@ class History:
         ]
         connection.execute("BEGIN")
         connection.executemany(
-            "INSERT INTO usage_rollups VALUES (?, ?, ?, '', ?, ?, 0, NULL, ?, 1 << 62)", cells
+            "INSERT INTO usage_rollups VALUES (NULL, ?, ?, ?, '', ?, ?, 0, NULL, ?, 1 << 62)",
+            cells,
         )
         connection.executemany(
             "INSERT INTO event_identities VALUES (?, ?)",

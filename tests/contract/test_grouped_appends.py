@@ -18,10 +18,11 @@ from tallystick.domain.instants import HOUR_US
 from tallystick.domain.meters import Aggregation, Meter
 from tallystick.domain.periods import Period
 from tallystick.oversight.invariants import check_store
-from tallystick.ports.errors import UsageOverflow
+from tallystick.ports.errors import StoreUnusable, UsageOverflow
 from tallystick.storage.sqlite import database as database_module
 from tallystick.storage.sqlite.database import SqliteDatabase
 from tallystick.storage.sqlite.events import SqliteEventStore
+from tallystick.storage.sqlite.statements import statements, write_rows
 from tests.contract.backends import BACKENDS, NOW, put_in_force
 from tests.fixtures.patience import PATIENCE_SECONDS
 
@@ -193,3 +194,18 @@ def test_who_fails_costs_nobody_else(writer: Writer) -> None:
     for name in ("neighbour", "too much"):
         assert writer.events.find("s", name) is None
     assert writer.findings() == []
+
+
+def test_a_number_that_no_rollup_has_makes_none(writer: Writer) -> None:
+    def keep(connection: sqlite3.Connection) -> None:
+        write_rows(
+            connection, statements("rollups")["keep_numbered"], [1 << 40, 1, 1, 0, 1, NOW], 6
+        )
+
+    def count(connection: sqlite3.Connection) -> int:
+        return int(connection.execute("SELECT COUNT(*) FROM usage_rollups").fetchone()[0])
+
+    before = writer.database.write(count)
+    with pytest.raises(StoreUnusable):
+        writer.database.write(keep)
+    assert writer.database.write(count) == before

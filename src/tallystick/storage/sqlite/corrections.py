@@ -12,8 +12,8 @@ from tallystick.storage.day_rollups import DayKey
 from tallystick.storage.sqlite.archived_events import archived_event
 from tallystick.storage.sqlite.day_rollups import mark_stale
 from tallystick.storage.sqlite.history import is_history, refold_history
-from tallystick.storage.sqlite.rollups import cell_row, hour_points
-from tallystick.storage.sqlite.statements import statements, write_rows
+from tallystick.storage.sqlite.rollups import cell_row, hour_points, keep_cells
+from tallystick.storage.sqlite.statements import statements
 
 if TYPE_CHECKING:
     import sqlite3
@@ -82,6 +82,6 @@ def _fold_hour(
         for (dimension,) in kept.fetchall():
             state = fold_points(points.get(dimension, ()), selection.fold)
             rows += cell_row((hour_at, selection_id, customer, dimension), state, end)
-        write_rows(connection, _SQL["keep_cells"], rows, 10)
+        keep_cells(connection, rows)
         day_at = hour_at - hour_at % DAY_US
         mark_stale(connection, [DayKey(customer, selection_id, day_at)])

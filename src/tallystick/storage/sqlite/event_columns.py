@@ -26,12 +26,31 @@ NO_PLACE = -1
 class HourSums(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What events of one type and UTC hour add to each customer's plain rollup: how many they are,
     the whole and the pico parts of their sum, the places of the first and the last of them among
-    all events here, and the latest of their times. Customers are in order.
+    all events here, and the latest of their times.
     """
 
     type: str
     hour_at: int
-    by_customer: dict[str, list[int]]
+    customers: list[str]
+    counts: list[int]
+    wholes: list[int]
+    picos: list[int]
+    firsts: list[int]
+    lasts: list[int]
+    latest: list[int]
+
+    def rows(self) -> Iterator[tuple[str, int, int, int, int, int, int]]:
+        """Return what is added to each customer's."""
+        return zip(
+            self.customers,
+            self.counts,
+            self.wholes,
+            self.picos,
+            self.firsts,
+            self.lasts,
+            self.latest,
+            strict=True,
+        )
 
 
 class EventColumns(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -101,9 +120,12 @@ def columns_of(keys: Sequence[bytes], events: Sequence[UsageEvent]) -> EventColu
             added[4] = place
             if at > added[5]:
                 added[5] = at
-    for sums in hours.values():
-        for added in sums.values():
-            check_range(added[1])
+    hour_sums = []
+    for hour, sums in hours.items():
+        columns = [list(column) for column in zip(*sums.values(), strict=True)]
+        for extreme in (min, max):
+            check_range(extreme(columns[1]))
+        hour_sums.append(HourSums(*hour, list(sums), *columns))
     return EventColumns(
         list(keys),
         previous,
@@ -114,5 +136,5 @@ def columns_of(keys: Sequence[bytes], events: Sequence[UsageEvent]) -> EventColu
         [event.occurred_at for event in events],
         values,
         [event.properties for event in events],
-        [HourSums(*hour, dict(sorted(sums.items()))) for hour, sums in hours.items()],
+        hour_sums,
     )

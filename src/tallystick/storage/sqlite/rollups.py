@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tallystick.domain.aggregation import (
+    EMPTY,
     NotMergeable,
     Point,
     RollupState,
@@ -42,15 +44,14 @@ _SQL = statements("rollups")
 _CHAIN = _SQL["hour_events"]
 _HISTORY_CHAIN = statements("history")["hour_events"]
 
-_PLAIN_COLUMNS = 8
-
 CellKey = tuple[int, int, str, str]
 """Hour, selection, customer, dimension."""
 
+PlainCell = list[Any]
+"""A plain rollup as stored: number, count, whole, pico, the newest event of the hour's chain and
+the latest time of one. A list, because it changes with each append; a new one has no number yet."""
 
-Cell = list[Any]
-"""A rollup as stored: count, whole, pico, detail, the newest event of the hour's chain and the
-latest time of one. A list, because it changes with each append."""
+_ID, _COUNT, _WHOLE, _PICO, _LAST_SEQ, _LATEST_AT = range(6)
 
 _NEVER = -(1 << 62)
 
@@ -62,8 +63,8 @@ class RollupWriter:
     """Folds appended events into their cells. Only the writer's thread may use it."""
 
     def __init__(self) -> None:
-        self._hours: dict[tuple[int, int], dict[str, Cell]] = {}
-        self._others: dict[CellKey, Cell] = {}
+        self._hours: dict[tuple[int, int], dict[str, PlainCell]] = {}
+        self._others: dict[CellKey, RollupState] = {}
         self._count = 0
         self.selections = Selections(())
         self.rolled_day_at: int | None = None
@@ -107,8 +108,8 @@ class Folding:
 
     def __init__(
         self,
-        hours: dict[tuple[int, int], dict[str, Cell]],
-        others: dict[CellKey, Cell],
+        hours: dict[tuple[int, int], dict[str, PlainCell]],
+        others: dict[CellKey, RollupState],
         selections: Selections,
         rolled_day_at: int | None,
     ) -> None:
@@ -119,7 +120,7 @@ class Folding:
         self._first_place: dict[CellKey, int] = {}
         self._points: dict[CellKey, list[Point]] = {}
         self._out_of_order: set[CellKey] = set()
-        self._touched: dict[tuple[int, int], dict[str, Cell]] = {}
+        self._touched: dict[tuple[int, int], dict[str, PlainCell]] = {}
         self.new: set[CellKey] = set()
         self.previous: list[int] = []
 
@@ -136,18 +137,18 @@ class Folding:
             hour = (hour_sums.hour_at, plain_id)
             cells = self._hours.setdefault(hour, {})
             touched = self._touched.setdefault(hour, {})
-            for customer, added in hour_sums.by_customer.items():
-                count, whole, pico, first, last, latest_at = added
+            for customer, count, whole, pico, first, last, latest_at in hour_sums.rows():
                 cell = cells.get(customer)
                 if cell is None:
-                    cell = [count, whole, pico, None, first_seq + last, latest_at]
+                    cell = [None, count, whole, pico, first_seq + last, latest_at]
                     cells[customer] = cell
                     self._first_place[*hour, customer, ""] = before + first
                 else:
                     self.previous[before + first] = cell[4]
-                    cell[0] += count
-                    cell[1] += whole
-                    cell[2] += pico
+                    cell[1] += count
+                    cell[2] += whole
+                    if pico:
+                        cell[3] += pico
                     cell[4] = first_seq + last
                     if latest_at > cell[5]:
                         cell[5] = latest_at
@@ -173,10 +174,10 @@ class Folding:
         if self._first_place:
             self._join_stored(connection)
         for key, points in self._points.items():
-            cell = self._other(connection, key)
-            state = RollupState(cell[0], cell[1], cell[2], cell[3])
+            state = self._other(connection, key)
             try:
-                cell[:4] = merge(state, fold_points(points, self._selections.by_id[key[1]].fold))
+                folded = fold_points(points, self._selections.by_id[key[1]].fold)
+                self._others[key] = merge(state, folded)
             except NotMergeable:  # an earlier event of a level: folded anew from all of the hour
                 self._out_of_order.add(key)
 
@@ -184,46 +185,61 @@ class Folding:
         self.new.update(self._first_place)
         for key, stored in _read(connection, list(self._first_place), self._selections):
             cell = self._hours[key[:2]][key[2]]
-            for part in range(3):
-                cell[part] += stored[part]
-            cell[5] = max(cell[5], stored[5])
+            cell[_ID] = stored.id
+            cell[_COUNT] += stored.state.event_count
+            cell[_WHOLE] += stored.state.sum_whole
+            cell[_PICO] += stored.state.sum_pico
+            cell[_LATEST_AT] = max(cell[_LATEST_AT], stored.latest_at)
             # the first event here follows the last one there
-            self.previous[self._first_place[key]] = stored[4]
+            self.previous[self._first_place[key]] = stored.last_seq
             self.new.discard(key)
 
-    def _other(self, connection: sqlite3.Connection, key: CellKey) -> Cell:
-        cell = self._others.get(key)
-        if cell is None:
+    def _other(self, connection: sqlite3.Connection, key: CellKey) -> RollupState:
+        state = self._others.get(key)
+        if state is None:
             found = dict(_read(connection, [key], self._selections))
-            cell = self._others[key] = found.get(key) or [0, 0, 0, None, 0, LATEST_UNKNOWN]
+            state = self._others[key] = found[key].state if found else EMPTY
             if not found:
                 self.new.add(key)
-        return cell
+        return state
 
     def write(self, connection: sqlite3.Connection) -> None:
-        """Write the cells in the order of their table, which finds most of them side by side, and
+        """Write the cells in the order of their numbers, which finds most of them side by side, and
         widen the spans of new ones; the events are written by now.
 
         Raises:
             UsageOverflow: a sum would leave 64 bits; the caller forgets.
         """
-        rows: list[Any] = []
-        for hour, touched in sorted(self._touched.items()):
-            for customer, cell in sorted(touched.items()):
-                if cell[2] >= PICO:
-                    carry, cell[2] = divmod(cell[2], PICO)
-                    cell[1] += carry
-                count, whole, pico, _, last_seq, latest_at = cell
-                rows += (*hour, customer, count, whole, pico, last_seq, latest_at)
+        cells = [cell for touched in self._touched.values() for cell in touched.values()]
+        for cell in cells:
+            if cell[_PICO] >= PICO:
+                carry, cell[_PICO] = divmod(cell[_PICO], PICO)
+                cell[_WHOLE] += carry
         for extreme in (min, max):
-            check_range(extreme(rows[4::_PLAIN_COLUMNS]))
-        write_rows(connection, _SQL["keep_plain_cells"], rows, _PLAIN_COLUMNS)
+            check_range(extreme(map(itemgetter(_WHOLE), cells)))
+        if self._first_place:
+            known = [cell for cell in cells if cell[_ID] is not None]
+            self._add_new(connection)
+        else:
+            known = cells
+        known.sort()  # by their numbers, no two of which are the same
+        write_rows(connection, _SQL["keep_numbered"], list(chain.from_iterable(known)), 6)
         if self._points:
             self._write_others(connection)
         if self.new:
             _widen_spans(connection, self.new)
         if min(self._touched)[0] < self._rolled_upto:
             mark_stale(connection, days_of(self._late()))
+
+    def _add_new(self, connection: sqlite3.Connection) -> None:
+        rows: list[Any] = []
+        for key in sorted(self._first_place.keys() & self.new):
+            cell = self._hours[key[:2]][key[2]]
+            rows += (*key[:3], *cell[_COUNT:])
+        for hour_at, selection_id, customer, number in read_rows(
+            connection, _SQL["add_plain_cells"], rows, 8
+        ):
+            self._hours[hour_at, selection_id][customer][_ID] = number
 
     def _late(self) -> Iterator[CellKey]:
         """Return the cells of hours before the end of the newest day that is rolled up."""
@@ -238,30 +254,44 @@ class Folding:
     def _write_others(self, connection: sqlite3.Connection) -> None:
         rows: list[Any] = []
         for key in sorted(self._points):
-            cell = self._others[key]
             if key in self._out_of_order:
-                cell[:4] = self._refolded(connection, key)
-            rows += cell_row(key, RollupState(*cell[:4]), 0)
-        write_rows(connection, _SQL["keep_cells"], rows, 10)
+                self._others[key] = self._refolded(connection, key)
+            rows += cell_row(key, self._others[key], 0)
+        keep_cells(connection, rows)
 
     def _refolded(self, connection: sqlite3.Connection, key: CellKey) -> RollupState:
         hour_at, selection_id, customer, dimension = key
         selection = self._selections.by_id[selection_id]
         plain_id = self._selections.by_type[selection.event_type].plain_id
-        last_seq = self._hours[hour_at, plain_id][customer][4]
+        last_seq = self._hours[hour_at, plain_id][customer][_LAST_SEQ]
         points = hour_points(connection, (hour_at, customer), last_seq, selection)
         return fold_points(points.get(dimension, ()), selection.fold)
 
 
 def _read(
     connection: sqlite3.Connection, keys: list[CellKey], selections: Selections
-) -> Iterator[tuple[CellKey, Cell]]:
+) -> Iterator[tuple[CellKey, _Stored]]:
     """Return those of the cells that are stored."""
     keys.sort()
     flat = list(chain.from_iterable(keys))
     for row in read_rows(connection, _SQL["cells_of"], flat, 4):
         fold = selections.by_id[row[1]].fold
-        yield row[:4], [row[4], row[5], row[6], detail_of(fold, row[7]), row[8], row[9]]
+        state = RollupState(row[4], row[5], row[6], detail_of(fold, row[7]))
+        yield row[:4], _Stored(row[10], state, row[8], row[9])
+
+
+class _Stored(NamedTuple):
+    """A rollup of any kind as it is stored."""
+
+    id: int
+    state: RollupState
+    last_seq: int
+    latest_at: int
+
+
+def keep_cells(connection: sqlite3.Connection, rows: list[Any]) -> None:
+    """Write cells of any kind, which may be new: rows of ``cell_row``, one after another."""
+    write_rows(connection, _SQL["keep_cells"], rows, 10)
 
 
 def days_of(keys: Iterable[CellKey]) -> list[DayKey]:
@@ -343,5 +373,5 @@ def _fold_stored(connection: sqlite3.Connection, selection_id: int, selection: S
     rows: list[Any] = []
     for key, found in sorted(points.items()):
         rows += cell_row(key, fold_points(found, selection.fold), 0)
-    write_rows(connection, _SQL["keep_cells"], rows, 10)
+    keep_cells(connection, rows)
     _widen_spans(connection, points)

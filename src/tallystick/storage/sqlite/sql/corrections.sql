@@ -14,9 +14,3 @@ WHERE hour_at = ? AND selection_id = ? AND customer = ? AND dimension = '';
 
 -- name: hour_dimensions
 SELECT dimension FROM usage_rollups WHERE hour_at = ? AND selection_id = ? AND customer = ?;
-
--- name: keep_cells
-INSERT OR REPLACE INTO usage_rollups (
-    hour_at, selection_id, customer, dimension, event_count, sum_whole, sum_pico, detail, last_seq,
-    latest_at
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);

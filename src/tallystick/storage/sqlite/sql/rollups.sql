@@ -7,23 +7,36 @@ INSERT INTO selections (definition) VALUES (?) RETURNING id;
 -- name: cells_of
 WITH wanted (hour_at, selection_id, customer, dimension) AS (VALUES (?, ?, ?, ?))
 SELECT cell.hour_at, cell.selection_id, cell.customer, cell.dimension, event_count, sum_whole,
-    sum_pico, detail, last_seq, latest_at
+    sum_pico, detail, last_seq, latest_at, cell.id
 FROM wanted CROSS JOIN usage_rollups AS cell
     ON cell.hour_at = wanted.hour_at AND cell.selection_id = wanted.selection_id
     AND cell.customer = wanted.customer AND cell.dimension = wanted.dimension;
 
 -- name: keep_cells
-INSERT OR REPLACE INTO usage_rollups (
+INSERT INTO usage_rollups (
     hour_at, selection_id, customer, dimension, event_count, sum_whole, sum_pico, detail, last_seq,
     latest_at
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (hour_at, selection_id, customer, dimension) DO UPDATE SET
+    event_count = excluded.event_count, sum_whole = excluded.sum_whole, sum_pico = excluded.sum_pico,
+    detail = excluded.detail, last_seq = excluded.last_seq, latest_at = excluded.latest_at;
 
--- name: keep_plain_cells
--- Those that remember no more than count and sum.
-INSERT OR REPLACE INTO usage_rollups (
-    hour_at, selection_id, customer, dimension, event_count, sum_whole, sum_pico, detail, last_seq,
-    latest_at
-) VALUES (?, ?, ?, '', ?, ?, ?, NULL, ?, ?);
+-- name: keep_numbered
+-- Those that are stored, by their numbers: one that is not would be of selection 0, which is refused.
+INSERT INTO usage_rollups (
+    id, event_count, sum_whole, sum_pico, last_seq, latest_at, hour_at, selection_id, customer,
+    dimension
+) VALUES (?, ?, ?, ?, ?, ?, 0, 0, '', '')
+ON CONFLICT (id) DO UPDATE SET
+    event_count = excluded.event_count, sum_whole = excluded.sum_whole, sum_pico = excluded.sum_pico,
+    last_seq = excluded.last_seq, latest_at = excluded.latest_at;
+
+-- name: add_plain_cells
+-- New ones, which remember no more than count and sum.
+INSERT INTO usage_rollups (
+    hour_at, selection_id, customer, event_count, sum_whole, sum_pico, last_seq, latest_at, dimension
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '')
+RETURNING hour_at, selection_id, customer, id;
 
 -- name: widen_spans
 INSERT INTO usage_spans (customer, selection_id, first_day_at, last_day_at) VALUES (?, ?, ?, ?)
