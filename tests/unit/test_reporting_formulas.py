@@ -68,6 +68,12 @@ def correct(rig: Rig, event_id: str, value: int | None = None) -> None:
     rig.product.events.correct([correction], rig.clock.now()).result()
 
 
+def retry(rig: Rig, report: UsageReport) -> None:
+    decision = Decision("ada", "again", rig.clock.now())
+    done = rig.product.dead_letters.retry([report.id], decision, surely_missing=False)
+    assert [one.remedy for one in done] == ["replaced"]
+
+
 def settle(rig: Rig, *, rounds: int = 20) -> None:
     """Report and deliver until nothing is on its way."""
     for _ in range(rounds):
@@ -242,8 +248,7 @@ def test_a_level_that_stripe_never_counted_is_found(rig: Rig) -> None:
     settle(rig)
     assert rig.at_stripe("liz") == 9
     (dead,) = [one for one in reports(rig, "liz") if one.state is ReportState.DEAD]
-    decision = Decision("ada", "again", rig.clock.now())
-    rig.product.dead_letters.retry([dead.id], decision, surely_missing=False)
+    retry(rig, dead)
     settle(rig)
     assert rig.at_stripe("liz") == 9
 
@@ -253,6 +258,31 @@ def test_a_level_of_more_digits_than_stripe_takes_is_parked(rig: Rig) -> None:
         rig.use("liz", 999_999_999_999_999)
     settle(rig)
     assert [one.reason for one in reports(rig, "liz")] == ["too_many_digits"]
+
+
+def test_a_difference_that_was_parked_is_never_told_as_a_level(rig: Rig) -> None:
+    for value in (5, 999_999_999_999_999):
+        rig.use("liz", value)
+        settle(rig)
+    parked = reports(rig, "liz")[-1]
+    assert parked.reason == "too_many_digits"
+    retry(rig, parked)
+    settle(rig)
+    assert rig.at_stripe("liz") == 5
+
+
+def test_a_count_that_cannot_be_taken_back_is_never_told_as_an_event(rig: Rig) -> None:
+    gone = rig.use("cat", 1)
+    settle(rig)
+    rig.wait(2 * DAY_US)
+    correct(rig, gone)
+    settle(rig)
+    for _ in range(2):
+        parked = reports(rig, "cat")[-1]
+        assert (parked.quantity, parked.reason) == (-1, "not_cancellable")
+        retry(rig, parked)
+        settle(rig)
+        assert rig.at_stripe("cat") == 1
 
 
 def test_a_sum_of_more_digits_than_stripe_takes_is_told_in_parts(rig: Rig) -> None:

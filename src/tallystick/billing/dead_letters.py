@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from tallystick.domain.meters import StripeFormula
 from tallystick.domain.money import Money
 from tallystick.domain.quantity import ZERO, subtract
 from tallystick.domain.rating.charges import rate
@@ -145,12 +146,21 @@ class DeadLetters:
             return Remedy.NOT_STUCK
         if report.state is ReportState.UNRESOLVED and not surely_missing:
             return Remedy.UNRESOLVED
-        # what it takes depends on the other reports by now: the reporter plans it
-        planned = None if report.is_planned_anew else self._planned(report)
+        planned = None if self._is_planned_anew(report) else self._planned(report)
         if isinstance(planned, ParkReason):
             return Remedy.TOO_LATE
         is_replaced = self._stuck.replace(report, planned, decision)
         return Remedy.REPLACED if is_replaced else Remedy.NOT_STUCK
+
+    def _is_planned_anew(self, report: UsageReport) -> bool:
+        """Tell whether what it takes depends on the other reports by now: the reporter plans it.
+
+        A difference that was parked is nothing that a meter could be told that counts events, or
+        takes the last value: to the one any event is one more, to the other it is the whole level.
+        """
+        meter = self._catalog.meters().by_key.get(report.meter_key)
+        adds_up = meter is None or meter.formula is StripeFormula.SUM
+        return report.is_planned_anew or not adds_up
 
     def _planned(self, report: UsageReport) -> PlannedReport | ParkReason:
         """Return the report once more, with a sequence, timestamp and identifier of its own.
