@@ -126,10 +126,9 @@ class Folding:
 
     def add_all(self, columns: EventColumns, first_seq: int) -> None:
         """Add events to their hours' plain cells, as ``merge`` would."""
-        before = len(self.previous)
-        self.previous += [
-            0 if place == NO_PLACE else first_seq + place for place in columns.previous
-        ]
+        previous = self.previous
+        before = len(previous)
+        previous += [0 if place == NO_PLACE else first_seq + place for place in columns.previous]
         has_others = False
         for hour_sums in columns.hours:
             plain_id, others = self._selections.by_type[hour_sums.type]
@@ -144,8 +143,8 @@ class Folding:
                     cells[customer] = cell
                     self._first_place[*hour, customer, ""] = before + first
                 else:
-                    self.previous[before + first] = cell[4]
-                    cell[1] += count
+                    previous[before + first] = cell[4]
+                    cell[1] += count  # the constants cost a lookup each
                     cell[2] += whole
                     if pico:
                         cell[3] += pico
