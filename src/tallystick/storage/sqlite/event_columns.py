@@ -55,7 +55,8 @@ class HourSums(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 class EventColumns(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Events in order, each field by itself; ``keys`` are those of their identities, ``previous``
-    the places here of those before them of the same customer, type and hour.
+    the places here of those before them of the same customer, type and hour. Where all have the
+    same source, or type, it is there once: ``of_each`` repeats it.
     """
 
     keys: list[bytes]
@@ -69,13 +70,17 @@ class EventColumns(msgspec.Struct, array_like=True, frozen=True, gc=False):
     properties: list[bytes]
     hours: list[HourSums]
 
+    def of_each(self, texts: list[str]) -> list[str]:
+        """Return the source, or the type, of each event."""
+        return texts * len(self.keys) if len(texts) == 1 else texts
+
     def events(self) -> Iterator[UsageEvent]:
         """Return the events themselves."""
         return map(
             UsageEvent,
-            self.sources,
+            self.of_each(self.sources),
             self.ids,
-            self.types,
+            self.of_each(self.types),
             self.customers,
             self.times,
             map(Decimal, self.values),
@@ -129,12 +134,16 @@ def columns_of(keys: Sequence[bytes], events: Sequence[UsageEvent]) -> EventColu
     return EventColumns(
         list(keys),
         previous,
-        [event.source for event in events],
+        _once([event.source for event in events]),
         [event.id for event in events],
-        [event.type for event in events],
+        _once([event.type for event in events]),
         [event.customer for event in events],
         [event.occurred_at for event in events],
         values,
         [event.properties for event in events],
         hour_sums,
     )
+
+
+def _once(texts: list[str]) -> list[str]:
+    return texts[:1] if texts and texts.count(texts[0]) == len(texts) else texts

@@ -255,9 +255,9 @@ def _write_log(
             (
                 range(first_seq + place, first_seq + place + count),
                 previous[place : place + count],
-                columns.sources,
+                columns.of_each(columns.sources),
                 columns.ids,
-                columns.types,
+                columns.of_each(columns.types),
                 columns.customers,
                 columns.times,
                 columns.values,
