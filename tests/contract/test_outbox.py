@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -299,6 +300,24 @@ def test_a_rejection_ends_a_report_and_lets_the_next_one_go(
     assert (report.state, report.reason, report.settled_at) == (DEAD, "no_meter", NOW + 1)
     assert who(taken(store)) == [("acme", "seen", 1)]
     assert settle(store, claim) == [claim]
+
+
+@pytest.mark.parametrize("state", [PENDING, DELIVERED, UNRESOLVED, DEAD, ReportState.REPLACED])
+def test_what_another_report_takes_back_is_not_rejected(
+    store: Tallystick, state: ReportState
+) -> None:
+    plan(store, planned())
+    (first,) = taken(store)
+    settle(store, first, DELIVERED)
+    identifier = first.report.identifier
+    plan(store, replace(planned(sequence=1, quantity="-7"), cancels=identifier))
+    (second,) = taken(store)
+    settle(store, second, state, wake_at=NOW + 50)
+    is_taken_back = state not in (DEAD, ReportState.REPLACED)
+    rejected = store.confirmations.reject(identifier, "no_meter", NOW + 1)
+    assert rejected is not is_taken_back
+    report = next(each for each in store.book.reports() if each.sequence == 0)
+    assert report.state is (DELIVERED if is_taken_back else DEAD)
 
 
 def test_how_far_errors_were_matched_is_kept(store: Tallystick, other: Tallystick) -> None:

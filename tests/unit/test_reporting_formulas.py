@@ -307,6 +307,28 @@ def test_a_correction_that_is_a_whole_report_cancels_it(rig: Rig) -> None:
     assert shown(rig, "ada")[-1] == (-5, "delivered", True)
 
 
+def test_what_stripe_never_counted_and_was_cancelled_is_told_no_more(rig: Rig) -> None:
+    rig.faults({"kind": "meter_event_rejection", "times": 1})
+    gone = rig.use("ada", 5)
+    settle(rig)
+    rig.wait(10 * MINUTE_US)
+    correct(rig, gone)
+    settle(rig)
+    told, _ = reports(rig, "ada")
+    # Stripe's error report comes after the cancellation
+    assert not rig.product.confirmations.reject(told.identifier, "no_meter", rig.clock.now())
+    rig.faults({"kind": "meter_event_rejection", "times": 1})
+    rig.use("ada", 5)  # of all that adds up to five, this is what is missing
+    settle(rig)
+    rig.wait(DAY_US)
+    assert rig.product.confirmer.run()[ConfirmOutcome.REJECTED] == 1
+    dead = reports(rig, "ada")[-1]
+    assert dead.state is ReportState.DEAD
+    retry(rig, dead)
+    settle(rig)
+    assert rig.at_stripe("ada") == 5
+
+
 def test_any_other_correction_is_a_negative_event(rig: Rig) -> None:
     first = rig.use("ada", 7)
     second = rig.use("ada", 5)

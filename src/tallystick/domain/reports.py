@@ -352,6 +352,12 @@ def told_to(stripe_item_id: str | None, reports: Iterable[UsageReport]) -> list[
     return [one for one in reports if one.stripe_item_id == stripe_item_id]
 
 
+def taken_back(reports: Iterable[UsageReport]) -> set[str]:
+    """Return the identifiers that cancellations name which Stripe has, or may have or get."""
+    counts = (ReportState.PENDING, ReportState.DELIVERED, ReportState.UNRESOLVED)
+    return {one.cancels for one in reports if one.cancels is not None and one.state in counts}
+
+
 def grace_us(way: ReportWay) -> int:
     """Return how long after a period's end Stripe still bills its usage."""
     return 0 if way is ReportWay.USAGE_RECORDS else CLOSED_PERIOD_GRACE_US

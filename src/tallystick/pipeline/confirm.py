@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tallystick.domain.instants import HOUR_US
 from tallystick.domain.quantity import ZERO, add_all, agrees
-from tallystick.domain.reports import ReportState, ReportWay, shown_in, told_to
+from tallystick.domain.reports import ReportState, ReportWay, shown_in, taken_back, told_to
 from tallystick.domain.resolution import tell_missing
 from tallystick.domain.usage_records import figure_of, records_of
 from tallystick.pipeline.resolve import last_known_period
@@ -107,17 +107,15 @@ class Confirmer:
             self._confirmations.verify(waiting, now)
             return Counter({ConfirmOutcome.VERIFIED: len(waiting)})
         # only what is old may be missing for good; what is younger may just not be shown yet
-        old = {
-            one.id: one.quantity
-            for one in waiting
-            if (one.settled_at or now) + MISSING_AFTER_US <= now
-        }
+        is_old = all((one.settled_at or now) + MISSING_AFTER_US <= now for one in waiting)
+        cancelled = taken_back(siblings)  # together with what takes it back, it counts for nothing
+        known = {one.id: one.quantity for one in waiting if one.identifier not in cancelled}
         lost = None
-        if not unsure and len(old) == len(waiting) and found.way is not ReportWay.USAGE_RECORDS:
+        if not unsure and is_old and found.way is not ReportWay.USAGE_RECORDS:
             lost = (
-                tell_missing(old, ours, theirs)
+                tell_missing(known, ours, theirs)
                 if found.level is None
-                else _lost_levels(delivered, old, theirs)
+                else _lost_levels(delivered, known, theirs)
             )
         rejected = [
             one
