@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from tallystick.billing.catalog_changes import apply_catalog
 from tallystick.billing.catalog_file import read_catalog
+from tallystick.billing.stripe_mirror import StripeMirror
 from tallystick.domain.instants import HOUR_US, parse_instant, to_datetime
 from tallystick.domain.periods import Period
 from tallystick.domain.reports import ReportState
@@ -268,6 +270,34 @@ def test_a_customer_that_is_gone_at_stripe_does_not_hold_up_the_others(team: Tea
     team.advance(START + 24 * HOUR_US)
     team.use("a", START + HOUR_US, 5)
     assert team.flush() == {DueOutcome.UNSUBSCRIBED: 2, DueOutcome.REPORTED: 2}
+    team.assert_stripe_has(bandwidth_bytes=5)
+
+
+def test_a_customer_that_stripe_refuses_to_show_does_not_hold_up_the_others(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product = team.product
+    product.customers.link([CustomerLink("a_stranger", "cus_typo")], product.clock.now())
+    read = StripeMirror.read_subscriptions
+
+    def read_or_refuse(mirror: StripeMirror, stripe_customer_id: str) -> None:
+        if stripe_customer_id == "cus_typo":
+            raise StripeRefused("No such customer: 'cus_typo'")
+        read(mirror, stripe_customer_id)
+
+    monkeypatch.setattr(StripeMirror, "read_subscriptions", read_or_refuse)
+    draft = EventDraft("http_request", "a_stranger", to_datetime(START + HOUR_US), "s")
+    (result,) = product.ingest.take([draft])
+    assert result.code is None
+    team.link()
+    team.advance(START + 24 * HOUR_US)
+    team.use("a", START + HOUR_US, 5)
+    for planned in ({DueOutcome.REFUSED: 2, DueOutcome.REPORTED: 2}, {DueOutcome.REFUSED: 2}):
+        with capture_logs() as logged:
+            assert team.flush() == planned
+        assert [(one["event"], one["customer"], one["error"]) for one in logged] == [
+            ("report.refused", "a_stranger", "No such customer: 'cus_typo'")
+        ] * 2
     team.assert_stripe_has(bandwidth_bytes=5)
 
 

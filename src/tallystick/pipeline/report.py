@@ -7,11 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+import structlog
+
 from tallystick.domain.instants import MINUTE_US
 from tallystick.domain.periods import Period
 from tallystick.domain.quantity import subtract
 from tallystick.domain.reports import ReportState
 from tallystick.pipeline.planning import START_OF_TIME, Draft, Plan, Usage, is_too_early
+from tallystick.ports.errors import StripeRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,6 +66,10 @@ class DueOutcome(StrEnum):
     """Nothing new to report, and some usage lies in no billing period that is known; it waits."""
     CONFLICT = "conflict"
     """Two items bill the meter in periods that overlap; the usage waits."""
+    REFUSED = "refused"
+    """Stripe refuses to show the customer's items or test clock, and says why in the log; all of
+    its usage waits.
+    """
     RACED = "raced"
     """Another process planned it at the same time; it stays due."""
 
@@ -92,6 +99,7 @@ class Reporter:
         self._planner = planner
         self._placer = placer
         self._clock = clock
+        self._log = structlog.get_logger()
 
     def run(self, *, at_once: bool = False) -> Counter[DueOutcome]:
         """Plan reports for everything that is due; return how much came to what.
@@ -99,8 +107,8 @@ class Reporter:
         ``at_once`` does not wait for the batches of meters that report in batches.
 
         Raises:
-            StripeUnreachable, StripeRefused: items or a test clock could not be read; what was
-                planned until then stands, and the rest stays due.
+            StripeUnreachable: items or a test clock could not be read; what was planned until then
+                stands, and the rest stays due.
         """
         while self._book.notice(NOTICE_BATCH) == NOTICE_BATCH:
             pass
@@ -109,7 +117,7 @@ class Reporter:
         with ThreadPoolExecutor(PLAN_THREADS, thread_name_prefix="report") as pool:
             for batch in self._batches(at_once=at_once):
                 outcomes.update(
-                    pool.map(lambda due: self._plan(due, periods, at_once=at_once), batch)
+                    pool.map(lambda due: self._plan_if_shown(due, periods, at_once=at_once), batch)
                 )
         return outcomes
 
@@ -119,6 +127,14 @@ class Reporter:
         while batch := self._book.due(after, now, DUE_BATCH):
             yield batch
             after = batch[-1]
+
+    def _plan_if_shown(self, due: Due, known: BillingPeriods, *, at_once: bool) -> DueOutcome:
+        """Plan one; what Stripe refuses to show of it holds up no other customer."""
+        try:
+            return self._plan(due, known, at_once=at_once)
+        except StripeRefused as error:
+            self._log.warning("report.refused", customer=due.customer, error=str(error))
+            return DueOutcome.REFUSED
 
     def _plan(self, due: Due, known: BillingPeriods, *, at_once: bool) -> DueOutcome:
         link = self._customers.find(due.customer)
