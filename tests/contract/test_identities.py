@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tallystick.domain.events import identity_of
 from tallystick.storage.sqlite import identities
 from tallystick.storage.sqlite.database import connect
+from tallystick.storage.sqlite.gathered_identities import BUCKETS
 from tallystick.storage.sqlite.identities import IdentityIndex, identity_key, merge_upto
 from tallystick.storage.sqlite.migrations import migrate
 from tests.fixtures.seeds import chosen_seed
@@ -226,3 +227,75 @@ def test_claims_among_repeats_end_up_at_the_places_of_those_that_are_stored(
     again = Log(connect(path))
     assert again.places(new) == list(range(7, 13))
     again.connection.close()
+
+
+def test_uuids_that_an_older_version_gathered_are_in_the_table_after_the_next_append(
+    path: Path, log: Log
+) -> None:
+    names = names_of(0, 40)
+    upgraded(log, names, 20)
+    after = Log(connect(path))
+    after.append(["new"])
+    rows = after.connection.execute("SELECT seq FROM event_identities WHERE LENGTH(identity) > 16")
+    assert sorted(seq for (seq,) in rows) == list(range(22, 41, 2))
+    reader = connect(path, read_only=True)  # as a check of all invariants reads
+    assert Log(reader).places([*names, "new"]) == list(range(1, 42))
+    reader.close()
+    after.connection.close()
+
+
+def test_what_another_process_merged_leaves_the_memory_of_one_that_only_looks(
+    path: Path, log: Log
+) -> None:
+    other = Log(connect(path))
+    names: list[str] = []
+    for batch in range(120):
+        added = [RANDOM.format(number) for number in range(batch * 20, batch * 20 + 20)]
+        log.append(added)
+        names += added
+        other.index.load(other.connection)
+    assert other.places(names) == list(range(1, 2_401))
+    merged = merged_seq(log.connection)
+    assert merged >= 1_000
+    in_memory = {seq for _, seq in other.index._gathered.take(0, BUCKETS)}
+    assert in_memory == set(range(merged + 1, 2_401))
+    other.connection.close()
+
+
+def test_only_what_gathers_is_written_into_the_filter(log: Log) -> None:
+    def parts() -> int:
+        (found,) = log.connection.execute("SELECT COUNT(*) FROM identity_filter").fetchone()
+        return int(found)
+
+    for batch in range(60):
+        log.append([TIME_ORDERED.format(number) for number in range(batch * 20, batch * 20 + 20)])
+    assert merged_seq(log.connection) > 0
+    assert parts() == 0
+    log.append([RANDOM.format(1)])
+    for batch in range(60, 120):
+        log.append([TIME_ORDERED.format(number) for number in range(batch * 20, batch * 20 + 20)])
+    assert parts() == 256
+
+
+def test_a_merge_goes_on_with_each_append_and_takes_what_comes_meanwhile(log: Log) -> None:
+    def kept() -> int:
+        (found,) = log.connection.execute("SELECT COUNT(*) FROM event_identities").fetchone()
+        return int(found)
+
+    def append(first: int, count: int) -> None:
+        log.append([RANDOM.format(number) for number in range(first, first + count)])
+
+    append(0, 511)
+    append(511, 1)
+    assert kept() == 0
+    grown = []
+    for batch in range(16):  # half as many as had gathered, 16 at once
+        before = kept()
+        append(512 + batch * 16, 16)
+        grown.append(kept() - before)
+    assert min(grown) > 0
+    assert max(grown) < 100
+    assert merged_seq(log.connection) == 0
+    assert 512 < kept() < 768
+    append(768, 1)
+    assert merged_seq(log.connection) == 512

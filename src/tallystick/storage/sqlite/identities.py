@@ -10,31 +10,29 @@ order of the table's key, a few with each commit. Memory is only a copy of what 
 from __future__ import annotations
 
 from binascii import unhexlify
-from itertools import chain, count, islice
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from tallystick.domain.events import identity_of
-from tallystick.storage.sqlite.identity_filter import IdentityFilter
+from tallystick.storage.sqlite.gathered_identities import BUCKETS, GatheredIdentities
+from tallystick.storage.sqlite.identity_filter import DIGEST_BYTES, IdentityFilter
 from tallystick.storage.sqlite.statements import read_rows, statements, write_rows
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-GATHERED_MAX = 196_608
-"""Events whose identities are gathered before they are merged: about 30 MB at most, and two seconds
-to read again."""
+GATHERED_MAX = 524_288
+"""Events whose identities are gathered before they are merged: 14 MB at most, and 13 for each page
+of a table with 10 million."""
 
 MERGED_PER_EVENT = 2
-"""Identities merged for each new one, so that a merge ends before the next one begins."""
+"""Identities merged for each new event, so that a merge ends before the next one begins."""
 
-DEALT_FOR_ONE = 8
-"""Identities that are dealt in the time in which one is inserted."""
+STEP = 8
+"""Buckets that are merged at once: some 1,500 identities, which take a commit some milliseconds."""
 
-STEP = 1_024
-"""Identities of one step: some milliseconds, which a commit waits for now and then."""
-
-_DIGEST_BYTES = 16
+_READ_AT_ONCE = 4_096
 _UUID_CHARS = 36
 _SQL = statements("identities")
 
@@ -60,47 +58,60 @@ class IdentityIndex:
     """
 
     def __init__(self) -> None:
-        self._recent: dict[bytes, int] = {}
+        self._gathered = GatheredIdentities()
+        self._ordered: dict[bytes, int] = {}
         self._merge: _Merge | None = None
-        self._owed = 0
         self._filter: IdentityFilter | None = None
         self._merged_seq = 0
         self._filtered_seq = 0
         self._gathered_seq = 0
-        self._rebuilt_upto = 0
+        self._is_rebuilt = False
         self.last_seq = 0
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Read what the log has gained since the last load, all that is not merged at first."""
-        last_seq, merged_seq, filtered_seq, self._gathered_seq = connection.execute(
+        last_seq, merged_seq, self._filtered_seq, self._gathered_seq = connection.execute(
             _SQL["log_end"]
         ).fetchone()
-        if merged_seq > self.last_seq:
+        if self._filter is None or merged_seq > self.last_seq:
             # what another process merged may have left the log for the archive already: the table
             # and the filter know it, so that memory begins anew
-            self._recent, self._merge, self._filter = {}, None, None
-        if self._filter is None:
-            self.last_seq = merged_seq
+            self._gathered, self._ordered, self._merge = GatheredIdentities(), {}, None
             self._filter = IdentityFilter()
-            if filtered_seq < merged_seq:
+            self._is_rebuilt = self._filtered_seq < merged_seq
+            if self._is_rebuilt:
                 self._filter.rebuild(connection)
-                self._rebuilt_upto = merged_seq
             else:
                 self._filter.read(connection)
+            self.last_seq = merged_seq
+        elif merged_seq > self._merged_seq:
+            self._gathered.drop_upto(merged_seq)
         self._merged_seq = merged_seq
-        self._filtered_seq = filtered_seq
         if last_seq > self.last_seq:
             rows = connection.execute(_SQL["identities_after"], (self.last_seq,))
-            for seq, source, event_id in rows:
-                key = identity_key(source, event_id)
-                if len(key) == _DIGEST_BYTES or seq <= self._gathered_seq:
-                    self._recent[key] = seq
+            while some := rows.fetchmany(_READ_AT_ONCE):
+                self._take_in(some)
             self.last_seq = last_seq
+
+    def _take_in(self, rows: list[tuple[int, str, str]]) -> None:
+        """Gather the identities of events that are in the log already."""
+        assert self._filter is not None
+        digests, places = [], []
+        for seq, source, event_id in rows:
+            key = identity_key(source, event_id)
+            if len(key) == DIGEST_BYTES:
+                digests.append(key)
+                places.append(seq)
+            elif seq <= self._gathered_seq:
+                self._ordered[key] = seq
+                self._filter.add([key])
+        self._filter.add(digests)
+        self._gathered.add(digests, places)
 
     def find(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, int]:
         """Return the place in the log of those that are stored."""
         found = self._find_gathered(connection, keys)
-        ordered = [key for key in keys if len(key) > _DIGEST_BYTES and key not in found]
+        ordered = [key for key in keys if len(key) > DIGEST_BYTES and key not in found]
         return found | self._find_in_table(connection, {key: key for key in ordered})
 
     def claim(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, int]:
@@ -108,18 +119,18 @@ class IdentityIndex:
         once, get places there, as though all of the keys followed the log's end: if only some do,
         the caller claims again for these.
         """
-        ordered = [key for key in keys if len(key) > _DIGEST_BYTES]
+        ordered = [key for key in keys if len(key) > DIGEST_BYTES]
         if self._gathered_seq:
             found = self._find_gathered(connection, keys)
         elif len(ordered) < len(keys):
-            digests = [key for key in keys if len(key) == _DIGEST_BYTES]
+            digests = [key for key in keys if len(key) == DIGEST_BYTES]
             found = self._find_gathered(connection, digests)
         else:
             found = {}
         if ordered:
             places = zip(keys, count(self.last_seq + 1))
             claimed = [
-                (key, seq) for key, seq in places if len(key) > _DIGEST_BYTES and key not in found
+                (key, seq) for key, seq in places if len(key) > DIGEST_BYTES and key not in found
             ]
             claimed.sort()
             before = connection.total_changes
@@ -133,15 +144,18 @@ class IdentityIndex:
     ) -> dict[bytes, int]:
         """Return the place of those that are in memory, or were merged by their digest."""
         assert self._filter is not None
-        found = {key: self._recent[key] for key in self._recent.keys() & keys}
-        if self._merge is not None:
-            merging = self._merge.places
-            found.update((key, merging[key]) for key in merging.keys() & keys)
-        # a UUIDv7 that was merged before the time came into the key has its digest alone
-        asked = {
-            key[-_DIGEST_BYTES:]: key for key in self._filter.passing(keys) if key not in found
-        }
+        found, asked = {}, {}
+        for key in self._filter.passing(keys):
+            place = self._place_in_memory(key)
+            if place is None:
+                # a UUIDv7 that was merged before the time came into the key has its digest alone
+                asked[key[-DIGEST_BYTES:]] = key
+            else:
+                found[key] = place
         return found | self._find_in_table(connection, asked)
+
+    def _place_in_memory(self, key: bytes) -> int | None:
+        return self._gathered.place_of(key) if len(key) == DIGEST_BYTES else self._ordered.get(key)
 
     def _find_in_table(
         self, connection: sqlite3.Connection, asked: dict[bytes, bytes]
@@ -154,71 +168,73 @@ class IdentityIndex:
 
     def add(self, keys: Sequence[bytes]) -> None:
         """Remember the identities of events that were appended in this order."""
-        places = zip(keys, count(self.last_seq + 1))
-        self._recent.update(place for place in places if len(place[0]) == _DIGEST_BYTES)
+        assert self._filter is not None
+        digests = [key for key in keys if len(key) == DIGEST_BYTES]
+        if digests:
+            places = [
+                seq for seq, key in enumerate(keys, self.last_seq + 1) if len(key) == DIGEST_BYTES
+            ]
+            self._filter.add(digests)
+            self._gathered.add(digests, places)
         self.last_seq += len(keys)
 
     def merge_some(self, connection: sqlite3.Connection, added: int) -> None:
-        """Take the next steps of a merge, by what was added; begin one if it is time."""
-        assert self._filter is not None
-        if self._rebuilt_upto:
-            self._filter.write(connection)
-            connection.execute(_SQL["filtered_upto"], (self._rebuilt_upto,))
-            self._rebuilt_upto = 0
+        """Go on with a merge, by how many events were added; begin one if it is time."""
+        if self._is_rebuilt:
+            self._keep_filter(connection)
+            self._is_rebuilt = False
+        if self._ordered:
+            _insert(connection, sorted(self._ordered.items()))
+            self._ordered = {}
         if self._merge is None:
             if self.last_seq - self._merged_seq < GATHERED_MAX:
                 return
-            self._merge = _Merge(self._recent, self.last_seq, self._filter)
-            self._recent = {}
-        self._owed += MERGED_PER_EVENT * added
-        while self._merge is not None and self._owed >= STEP:
-            self._owed -= STEP
-            if self._merge.step(connection, self._filtered_seq):
-                self._merged_seq = self._merge.upto
-                self._filtered_seq = max(self._filtered_seq, self._merge.upto)
-                self._merge = None
+            self._merge = _Merge(self._gathered, self.last_seq)
+        if self._merge.step(connection, added):
+            self._end_merge(connection, self._merge.upto)
+            self._merge = None
+
+    def _end_merge(self, connection: sqlite3.Connection, upto: int) -> None:
+        if self._filtered_seq < upto:  # otherwise another process wrote one that knows more
+            self._keep_filter(connection)
+        connection.execute(_SQL["merged_upto"], (upto,))
+        self._merged_seq = max(self._merged_seq, upto)
+
+    def _keep_filter(self, connection: sqlite3.Connection) -> None:
+        """Bring the copy in the database to what memory knows: everything up to the log's end."""
+        assert self._filter is not None
+        if self._filter.has_changed:
+            self._filter.write(connection)
+        self._filtered_seq = self.last_seq
+        connection.execute(_SQL["filtered_upto"], (self._filtered_seq,))
 
 
 class _Merge:
-    """Takes gathered identities into the table in steps. First they are dealt by their first byte,
-    so that a page takes several at once; then they are inserted, and then the filter is written.
-    ``places`` are those that are not in the table yet, ``upto`` is up to which event it merges.
+    """Takes gathered identities into the table, bucket after bucket; those of events that come
+    meanwhile as well, if their bucket is still to come. ``upto`` is up to which event all are
+    there once it has ended.
     """
 
-    def __init__(
-        self, places: dict[bytes, int], upto: int, identity_filter: IdentityFilter
-    ) -> None:
-        self.places = places
+    def __init__(self, gathered: GatheredIdentities, upto: int) -> None:
+        self._gathered = gathered
         self.upto = upto
-        self._filter = identity_filter
-        self._undealt = iter(places)
-        self._dealt: list[list[bytes]] = [[] for _ in range(256)]
-        self._has_inserted = False
+        self._events_since = 0
+        self._merged_buckets = 0
 
-    def step(self, connection: sqlite3.Connection, filtered_seq: int) -> bool:
-        """Take a step; tell whether it was the last one."""
-        if keys := list(islice(self._undealt, DEALT_FOR_ONE * STEP)):
-            for key in keys:
-                self._dealt[key[0]].append(key)
-            return False
-        while self._dealt and len(keys) < STEP:
-            keys += self._dealt.pop()
-        if keys:
-            self._insert(connection, keys)
-            return False
-        if filtered_seq < self.upto:  # otherwise another process wrote one that knows more
-            if self._has_inserted:
-                self._filter.write(connection)
-            connection.execute(_SQL["filtered_upto"], (self.upto,))
-        connection.execute(_SQL["merged_upto"], (self.upto,))
-        return True
+    def step(self, connection: sqlite3.Connection, added: int) -> bool:
+        """Take the buckets whose turn it is; tell whether all were taken before."""
+        if self._merged_buckets == BUCKETS:
+            return True
+        self._events_since += added
+        due = min(BUCKETS, self._events_since * MERGED_PER_EVENT * BUCKETS // GATHERED_MAX)
+        if due - self._merged_buckets >= STEP or due == BUCKETS:
+            _insert(connection, self._gathered.take(self._merged_buckets, due))
+            self._merged_buckets = due
+        return False
 
-    def _insert(self, connection: sqlite3.Connection, keys: list[bytes]) -> None:
-        keys.sort()
-        rows = list(chain.from_iterable(zip(keys, map(self.places.pop, keys), strict=True)))
-        write_rows(connection, _SQL["merge_identities"], rows, 2)
-        self._filter.add(keys)
-        self._has_inserted = True
+
+def _insert(connection: sqlite3.Connection, rows: Iterable[tuple[bytes, int]]) -> None:
+    write_rows(connection, _SQL["merge_identities"], list(chain.from_iterable(rows)), 2)
 
 
 def merge_upto(connection: sqlite3.Connection, upto: int, limit: int) -> bool:
@@ -232,6 +248,6 @@ def merge_upto(connection: sqlite3.Connection, upto: int, limit: int) -> bool:
     if not rows:
         return False
     merged = sorted((identity_key(source, event_id), seq) for seq, source, event_id in rows)
-    write_rows(connection, _SQL["merge_identities"], list(chain.from_iterable(merged)), 2)
+    _insert(connection, merged)
     connection.execute(_SQL["merged_upto"], (rows[-1][0],))
     return len(rows) == limit
