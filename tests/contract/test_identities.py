@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import string
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from tallystick.storage.sqlite import identities
 from tallystick.storage.sqlite.database import connect
 from tallystick.storage.sqlite.gathered_identities import BUCKETS
 from tallystick.storage.sqlite.identities import IdentityIndex, identity_key, merge_upto
+from tallystick.storage.sqlite.identity_filter import IdentityFilter
 from tallystick.storage.sqlite.migrations import migrate
 from tests.fixtures.seeds import chosen_seed
 
@@ -172,6 +174,10 @@ def test_the_filter_is_made_anew_where_the_copy_lags_behind(path: Path, log: Log
     assert after.places(names) == list(range(1, 1_001))
     after.append(["new"])
     assert after.places(["new"]) == [1_001]
+    with mock.patch.object(IdentityFilter, "rebuild", side_effect=AssertionError("made again")):
+        again = Log(connect(path))
+    assert again.places([*names, "new"]) == list(range(1, 1_002))
+    again.connection.close()
     after.connection.close()
 
 
