@@ -215,6 +215,7 @@ class Tallystick:
         )
         return Reporter(
             book=self.book,
+            period_book=self.period_book,
             usage=self.usage,
             catalog=self.catalog,
             customers=self.customers,

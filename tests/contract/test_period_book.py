@@ -59,6 +59,18 @@ def by_sequence(store: Tallystick, period: Period = PERIOD) -> list[UsageReport]
     return store.book.of_period("acme", "seen", period)
 
 
+def test_how_far_the_newest_report_of_a_period_tells_is_known(store: Tallystick) -> None:
+    def reported_until(customer: str, period: Period) -> int | None:
+        return store.period_book.reported_until(customer, "seen", period)
+
+    newest = planned(sequence=1)
+    longer = replace(newest, window=Period(PERIOD.start_at, NOW))
+    plan(store, planned(), longer)
+    assert reported_until("acme", PERIOD) == NOW
+    assert reported_until("acme", Period(PERIOD.end_at, PERIOD.end_at + 1)) is None
+    assert reported_until("another", PERIOD) is None
+
+
 def test_a_stray_counts_no_more_and_its_worker_lost_it(store: Tallystick) -> None:
     plan(store, planned(quantity="5"), planned(sequence=1, quantity="7"))
     (claim,) = store.outbox.claim(NOW, LEASE_US, 9)

@@ -279,7 +279,8 @@ def test_a_count_that_cannot_be_taken_back_is_never_told_as_an_event(rig: Rig) -
     settle(rig)
     for _ in range(2):
         parked = reports(rig, "cat")[-1]
-        assert (parked.quantity, parked.reason) == (-1, "not_cancellable")
+        assert parked.quantity == -1
+        assert parked.reason == "not_cancellable"
         retry(rig, parked)
         settle(rig)
         assert rig.at_stripe("cat") == 1
@@ -305,6 +306,35 @@ def test_a_correction_that_is_a_whole_report_cancels_it(rig: Rig) -> None:
     settle(rig)
     assert rig.at_stripe("ada") == 7
     assert shown(rig, "ada")[-1] == (-5, "delivered", True)
+
+
+@pytest.mark.parametrize("rig", [{"every": 60, "thresholds": True}], indirect=True)
+@pytest.mark.parametrize("customer", ["ada", "leo"])
+def test_a_batch_takes_nothing_back_that_was_told_at_once(rig: Rig, customer: str) -> None:
+    rig.wait(20 * MINUTE_US)
+    rig.use(customer, 20)
+    rig.flush()
+    rig.use(customer, 3)
+    for waited in (MINUTE_US, HOUR_US):
+        rig.wait(waited)
+        rig.product.reporter.run()
+        rig.product.deliverer.run()
+    assert shown(rig, customer) == [(20, "delivered", False), (3, "delivered", False)]
+    assert rig.at_stripe(customer) == 23
+
+
+@pytest.mark.parametrize("rig", [{"on_test_clock": False, "thresholds": True}], indirect=True)
+@pytest.mark.parametrize("customer", ["ada", "leo"])
+def test_a_clock_that_is_set_back_takes_nothing_back(rig: Rig, customer: str) -> None:
+    rig.use(customer, 20)
+    rig.flush()
+    rig.clock.advance(-2 * SECOND_US)
+    rig.use(customer, 3)
+    settle(rig)
+    rig.wait(MINUTE_US)
+    settle(rig)
+    assert shown(rig, customer) == [(20, "delivered", False), (3, "delivered", False)]
+    assert rig.at_stripe(customer) == 23
 
 
 def test_what_stripe_never_counted_and_was_cancelled_is_told_no_more(rig: Rig) -> None:

@@ -197,7 +197,7 @@ class _Shelf:
     def _planned(self, usage: Usage, report: UsageReport, now: int, **rest: Any) -> PlannedReport:
         """Return a report once more, next in this period's sequence, with fields of its own."""
         period = self._period
-        window = Period(period.start_at, max(period.start_at + 1, min(usage.as_of, period.end_at)))
+        window = Period(period.start_at, max(period.start_at + 1, min(usage.now, period.end_at)))
         fields: dict[str, Any] = {
             **{name: getattr(report, name) for name in PlannedReport.__dataclass_fields__},
             "period": period,

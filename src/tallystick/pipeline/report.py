@@ -13,7 +13,14 @@ from tallystick.domain.instants import MINUTE_US
 from tallystick.domain.periods import Period
 from tallystick.domain.quantity import subtract
 from tallystick.domain.reports import ReportState
-from tallystick.pipeline.planning import START_OF_TIME, Draft, Plan, Usage, is_too_early
+from tallystick.pipeline.planning import (
+    AHEAD_MAX_US,
+    START_OF_TIME,
+    Draft,
+    Plan,
+    Usage,
+    is_too_early,
+)
 from tallystick.ports.errors import StripeRefused
 
 if TYPE_CHECKING:
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
     from tallystick.ports.clock import Clock
     from tallystick.ports.directory import CatalogStore, CustomerDirectory
     from tallystick.ports.event_store import UsageReader
-    from tallystick.ports.outbox import Due, ReportBook
+    from tallystick.ports.outbox import Due, PeriodBook, ReportBook
 
 NOTICE_BATCH = 50_000
 """Events looked at in one transaction while due usage is marked: bounds how long ingest waits."""
@@ -81,6 +88,7 @@ class Reporter:
         self,
         *,
         book: ReportBook,
+        period_book: PeriodBook,
         usage: UsageReader,
         catalog: CatalogStore,
         customers: CustomerDirectory,
@@ -91,6 +99,7 @@ class Reporter:
         clock: Clock,
     ) -> None:
         self._book = book
+        self._period_book = period_book
         self._usage = usage
         self._catalog = catalog
         self._customers = customers
@@ -203,7 +212,7 @@ class Reporter:
     def _difference(self, usage: Usage, route: UsageRoute) -> Plan:
         """Plan what of the period's usage until now was not reported yet, less history."""
         period = route.period
-        as_of = min(usage.as_of, period.end_at)
+        as_of = self._as_of(usage, period)
         if as_of <= period.start_at:
             return Plan()
         window = Period(period.start_at, as_of)
@@ -216,6 +225,17 @@ class Reporter:
             return Plan()
         sequence, now = reported.next_sequence, self._clock.now()
         return self._planner.plan(Draft(usage, route, window, difference, sequence, now))
+
+    def _as_of(self, usage: Usage, period: Period) -> int:
+        """Return up to which instant the period's usage is told: never less far than before.
+
+        What was told at once in the middle of a batch, or before the clock was set back a little,
+        would be taken back else, and told again later; of records that are added nothing can be.
+        """
+        known = self._period_book.reported_until(usage.link.customer, usage.meter.key, period)
+        if known is None or known > usage.now + AHEAD_MAX_US:  # the clock was wrong when it was
+            known = usage.as_of
+        return min(max(usage.as_of, known), period.end_at)
 
 
 def batch_end(meter: Meter, periods: tuple[Period, ...], now: int) -> int:

@@ -177,6 +177,10 @@ class PeriodBook(Protocol):
         """Return every period that has reports, as the newest of them has it, oldest first."""
         ...
 
+    def reported_until(self, customer: str, meter_key: str, period: Period) -> int | None:
+        """Return up to which instant the newest report tells of the period, None without any."""
+        ...
+
     def rearrange(self, changes: Rearrangement, now: int) -> bool:
         """Sort reports anew: strays count no more, and a lease of theirs is lost.
 

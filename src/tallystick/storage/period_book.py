@@ -39,6 +39,13 @@ class StoredPeriodBook:
             rows = connection.execute(self._sql["periods"], (customer, meter_key))
             return [SortedPeriod(Period(*row[:2]), *row[2:]) for row in rows]
 
+    def reported_until(self, customer: str, meter_key: str, period: Period) -> int | None:
+        """Return up to which instant the newest report tells of the period, None without any."""
+        key = (customer, meter_key, period.start_at)
+        with self._database.read() as connection:
+            row = connection.execute(self._sql["reported_until"], key).fetchone()
+        return int(row[0]) if row else None
+
     def rearrange(self, changes: Rearrangement, now: int) -> bool:
         """Sort reports anew: strays count no more, and a lease of theirs is lost."""
 

@@ -6,6 +6,10 @@ FROM report_totals JOIN usage_reports USING (customer, meter_key, period_start_a
 WHERE customer = %s AND meter_key = %s AND sequence = next_sequence - 1
 ORDER BY period_start_at;
 
+-- name: reported_until
+SELECT window_end_at FROM usage_reports
+WHERE customer = %s AND meter_key = %s AND period_start_at = %s ORDER BY sequence DESC LIMIT 1;
+
 -- name: has_no_more
 -- Whether no report was added to a period since its sequence was read.
 SELECT 1 FROM report_totals WHERE customer = %(customer)s AND meter_key = %(meter_key)s
