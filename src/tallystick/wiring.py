@@ -12,6 +12,7 @@ from tallystick.billing.billing_periods import BillingPeriods
 from tallystick.billing.dead_letters import DeadLetters
 from tallystick.billing.inbox import InboxWorker
 from tallystick.billing.linking import Linker
+from tallystick.billing.recorded_items import RecordedItems
 from tallystick.billing.stripe_mirror import StripeMirror
 from tallystick.billing.synchronizing import Synchronizer
 from tallystick.billing.unbilled_usage import UnbilledUsages
@@ -235,6 +236,7 @@ class Tallystick:
             catalog=self.catalog,
             customers=self.customers,
             summaries=self.stripe.summaries,
+            recorded=self.recorded_items,
             now_of=self.billing_periods().now_of,
             clock=self.clock,
         )
@@ -251,7 +253,19 @@ class Tallystick:
     def confirmer(self) -> Confirmer:
         """What looks for delivered reports in Stripe's totals."""
         return Confirmer(
-            self.confirmations, self.book, self.catalog, self.stripe.summaries, self.clock
+            confirmations=self.confirmations,
+            book=self.book,
+            catalog=self.catalog,
+            summaries=self.stripe.summaries,
+            recorded=self.recorded_items,
+            clock=self.clock,
+        )
+
+    @property
+    def recorded_items(self) -> RecordedItems:
+        """What compares usage records with Stripe's figures of their items."""
+        return RecordedItems(
+            self.customers, self.catalog, self.record_prices, self.stripe.summaries
         )
 
     @property

@@ -265,7 +265,12 @@ class Chaos:
             reports = list(snapshot.reports())
         try:
             checks.append(
-                check_stripe(reports, product.catalog.stripe_meter_ids(), product.stripe.summaries)
+                check_stripe(
+                    reports,
+                    product.catalog.stripe_meter_ids(),
+                    product.stripe.summaries,
+                    product.recorded_items,
+                )
             )
         except PortError as error:
             yield str(error)

@@ -285,6 +285,24 @@ def test_a_delivered_report_is_looked_at_until_it_is_verified(store: Tallystick)
     assert store.outbox.depth().unverified == 0
 
 
+def test_a_delivered_report_that_stripe_does_not_show_is_left_unverified(
+    store: Tallystick,
+) -> None:
+    plan(store, planned(), planned(customer="else"))
+    mine, other = taken(store)
+    settle(store, mine, wake_at=NOW + 60)
+    settle(store, other, wake_at=NOW + 70)
+    found = store.confirmations.next_unverified(NOW + 70)
+    assert found is not None
+    store.confirmations.leave([found], "not_shown")
+    left = next(each for each in store.book.reports() if each.id == found.id)
+    assert (left.state, left.reason, left.verified_at) == (DELIVERED, "not_shown", None)
+    rest = store.confirmations.next_unverified(NOW + 70)
+    assert rest is not None
+    assert rest.id != found.id
+    assert store.outbox.depth().unverified == 1
+
+
 @pytest.mark.parametrize("state", [PENDING, DELIVERED, UNRESOLVED])
 def test_a_rejection_ends_a_report_and_lets_the_next_one_go(
     store: Tallystick, state: ReportState

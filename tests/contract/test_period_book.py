@@ -15,6 +15,7 @@ from tallystick.domain.meters import Aggregation, Meter
 from tallystick.domain.periods import Period
 from tallystick.domain.reports import ReportState, Step, StrayReason
 from tallystick.domain.subscriptions import CustomerLink
+from tallystick.domain.usage_records import RecordAggregation
 from tallystick.ports.mirror import ItemPast, ObjectKind, ObjectReading, PresentItem
 from tallystick.ports.outbox import (
     Decision,
@@ -118,6 +119,19 @@ def test_the_newest_report_says_which_item_a_period_is_told_to(store: Tallystick
     assert store.period_book.periods("acme", "seen")[0] == SortedPeriod(PERIOD, 2)
     plan(store, planned(sequence=1, period=LATER, stripe_item_id="si_1"))
     assert store.period_book.periods("acme", "seen")[1] == SortedPeriod(LATER, 2, "si_1")
+
+
+def test_the_newest_report_says_how_the_records_of_a_period_are_added_up(
+    store: Tallystick,
+) -> None:
+    first, second = (planned(sequence=n, stripe_item_id="si_1") for n in range(2))
+    plan(
+        store,
+        replace(first, level=Decimal(7), record_aggregation=RecordAggregation.SUM),
+        replace(second, level=Decimal(7), record_aggregation=RecordAggregation.MAX),
+    )
+    known = SortedPeriod(PERIOD, 2, "si_1", RecordAggregation.MAX)
+    assert store.period_book.periods("acme", "seen") == [known]
 
 
 def test_who_knows_another_end_of_a_period_plans_nothing_for_it(store: Tallystick) -> None:

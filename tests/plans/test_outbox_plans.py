@@ -31,6 +31,7 @@ PLANS = {
     ("stuck_reports", "count_stuck"): ["usage_reports_stuck"],
     ("stuck_reports", "verify"): ["usage_reports USING INTEGER PRIMARY KEY"],
     ("stuck_reports", "look_again"): ["usage_reports USING INTEGER PRIMARY KEY"],
+    ("stuck_reports", "leave"): ["usage_reports USING INTEGER PRIMARY KEY"],
     ("stuck_reports", "report_of_identifier"): ["sqlite_autoindex_usage_reports_1"],
     ("stuck_reports", "reject"): [
         "sqlite_autoindex_usage_reports_1",

@@ -36,7 +36,7 @@ from tallystick.domain.instants import (
 )
 from tallystick.domain.quantity import add_all
 from tallystick.domain.reports import ParkReason, ReportState, told_to
-from tallystick.domain.usage_records import figure_of, records_of
+from tallystick.domain.usage_records import RecordAggregation, figure_of, records_of
 from tallystick.oversight.invariants import check_store, check_stripe, items_of, reports_by_period
 from tallystick.pipeline.resolve import last_known_period
 from tallystick.ports.errors import PortError
@@ -46,6 +46,7 @@ from tests.fixtures.billed_customers import METER, METERS, PRICES, BilledCustome
 from tests.fixtures.clocked_sandbox import ClockedSandbox
 from tests.fixtures.postgres import fresh_database
 from tests.property.broken_once import BROKEN_ONCE
+from tests.property.crash_points import CRASH_POINTS, Crash, CrashPoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,61 +80,9 @@ WHILE_OPEN = (ParkReason.NOT_CANCELLABLE, ParkReason.NO_RECORD, ParkReason.NO_TI
 
 WITHHELD_OR_REPLACED = (ReportState.PARKED, ReportState.DEAD, ReportState.REPLACED)
 
-CRASH_POINTS = (
-    "before_record",
-    "after_record",
-    "after_claim",
-    "after_send",
-    "before_settle",
-    "after_settle",
-    "before_verify",
-    "after_verify",
-    "before_reject",
-    "after_reject",
-)
-
-
 USED = st.lists(st.tuples(st.sampled_from(CUSTOMERS), st.integers(1, 50)), min_size=1, max_size=3)
 """Who uses how much meanwhile: it comes with other steps, so that there is always something to
 tell Stripe of."""
-
-
-class Crash(BaseException):
-    """The process dies here: nothing that comes after it happens."""
-
-
-class CrashPoints:
-    """Lets the product die at a named point, once."""
-
-    def __init__(self) -> None:
-        self.armed: str | None = None
-
-    def reach(self, point: str) -> None:
-        if self.armed == point:
-            self.armed = None
-            raise Crash(point)
-
-    def install(self, product: Tallystick) -> None:
-        self._around(product.book, "record", "before_record", "after_record")
-        self._around(product.outbox, "claim", None, "after_claim")
-        self._around(product.outbox, "settle", "before_settle", "after_settle")
-        self._around(product.confirmations, "verify", "before_verify", "after_verify")
-        self._around(product.confirmations, "reject", "before_reject", "after_reject")
-        for sink in product.stripe.usage.values():
-            self._around(sink, "send", None, "after_send")
-
-    def _around(self, owner: Any, name: str, before: str | None, after: str) -> None:
-        inner: Callable[..., Any] = getattr(owner, name)
-
-        def crashing(*arguments: Any, **named: Any) -> Any:
-            if before:
-                self.reach(before)
-            result = inner(*arguments, **named)
-            if name != "claim" or result:
-                self.reach(after)
-            return result
-
-        setattr(owner, name, crashing)
 
 
 def shown(report: UsageReport) -> str:
@@ -177,9 +126,16 @@ class ExactlyOnce(RuleBasedStateMachine):
         level=st.sampled_from(LEVEL_AGGREGATIONS),
         thresholds=st.booleans(),
         every=st.sampled_from((None, 60)),
+        then=st.sampled_from(HOWS),
     )
     def begin(
-        self, way: str, how: str, level: str, thresholds: bool, every: int | None = None
+        self,
+        way: str,
+        how: str,
+        level: str,
+        thresholds: bool,
+        every: int | None = None,
+        then: str | None = None,
     ) -> None:
         self.settings = Settings(
             database_url=self.new_database(),
@@ -189,7 +145,6 @@ class ExactlyOnce(RuleBasedStateMachine):
             stripe_meter_events=way,  # type: ignore[arg-type]  # one of the two above
         )
         self.open()
-        self.how = how
         self.customers = BilledCustomers(
             self.running,
             self.settings,
@@ -198,7 +153,9 @@ class ExactlyOnce(RuleBasedStateMachine):
             level=level,
             thresholds=thresholds,
             every=every,
+            then=then,
         )
+        self.hows = {self.customers.price_ids[n]: h for n, h in self.customers.hows.items()}
 
     def new_database(self) -> str:
         return f"sqlite:///{self.folder / 'tallystick.db'}"
@@ -326,12 +283,9 @@ class ExactlyOnce(RuleBasedStateMachine):
         is_late=st.booleans(),
     )
     def change_price(self, customer: str, name: str, is_late: bool = False) -> None:
-        """Move a customer to another price: of its meter, of another one, or without one.
-
-        Not from one without a meter: what records such an item had cannot be read afterwards.
-        """
+        """Move a customer to another price: of its meter, of another one, or without one."""
         others = {METERS[one] for one in self.added[customer]}
-        if self.prices[customer] != "recorded" and METERS[name] not in others:
+        if METERS[name] not in others:
             self.prices[customer] = name
             self.sell(lambda: self.customers.change_price(customer, name), is_late)
 
@@ -427,25 +381,20 @@ class ExactlyOnce(RuleBasedStateMachine):
         return bool(unresolved) or any(one.remedy is Remedy.REPLACED for one in remedied)
 
     def has_arrived(self, product: Tallystick, report: UsageReport) -> bool:
+        if report.stripe_item_id is not None:  # as Stripe's support would say, who see all
+            kept = self.sandbox.records(self.settings.stripe_api_key or "", report.stripe_item_id)
+            return kept.get(report.timestamp) == report.level
         period = product.book.of_period(report.customer, report.meter_key, report.period)
-        siblings = told_to(report.stripe_item_id, period)
-        delivered = [one for one in siblings if one.state is ReportState.DELIVERED]
-        theirs = self.at_stripe(product, report, last_known_period(product.book, report))
+        delivered = [one for one in told_to(None, period) if one.state is ReportState.DELIVERED]
+        theirs = product.stripe.summaries.summarized(
+            product.catalog.stripe_meter_ids()[report.meter_key],
+            report.stripe_customer_id,
+            last_known_period(product.book, report),
+        )
         if report.level is None or report.record_aggregation is None:
             return theirs == add_all([report.quantity, *(one.quantity for one in delivered)])
         levels = {**records_of(delivered), report.timestamp: report.level}
         return theirs == figure_of(report.record_aggregation, levels)
-
-    def at_stripe(self, product: Tallystick, report: UsageReport, period: Period) -> Decimal:
-        """Return Stripe's figure of what a report is about, in its period as it is by now."""
-        summaries = product.stripe.summaries
-        if report.stripe_item_id is not None:
-            return summaries.recorded(report.stripe_item_id, period)
-        return summaries.summarized(
-            product.catalog.stripe_meter_ids()[report.meter_key],
-            report.stripe_customer_id,
-            period,
-        )
 
     def present_periods(self, product: Tallystick, customer: str, meter_key: str) -> list[Period]:
         """Return the periods in which Stripe bills a meter, as all of its events tell them."""
@@ -460,7 +409,12 @@ class ExactlyOnce(RuleBasedStateMachine):
         with product.snapshots.snapshot() as snapshot:
             checks = check_store(snapshot, product.catalog.meters())
             reports = list(snapshot.reports())
-        stripe = check_stripe(reports, product.catalog.stripe_meter_ids(), product.stripe.summaries)
+        stripe = check_stripe(
+            reports,
+            product.catalog.stripe_meter_ids(),
+            product.stripe.summaries,
+            product.recorded_items,
+        )
         findings = [c.findings for c in (*checks, stripe) if not c.holds]
         assert not findings, findings
         grouped = reports_by_period(reports)
@@ -472,13 +426,10 @@ class ExactlyOnce(RuleBasedStateMachine):
             else:
                 records[key] = (item_id, rows)
         for customer, stripe_id in self.customers.stripe_ids.items():
-            for item in product.customers.items(stripe_id)[0]:
-                if item.stripe_meter_id is None:
-                    item_id, rows = records.pop(
-                        (customer, METER, item.period), (item.stripe_item_id, [])
-                    )
-                    assert item_id == item.stripe_item_id
-                    self.check_item(product, customer, item, rows)
+            items = product.customers.items(stripe_id)[0]
+            for item_id in {one.stripe_item_id for one in items}:
+                of_item = [one for one in items if one.stripe_item_id == item_id]
+                self.check_item(product, customer, of_item, records)
         for customer, stripe_id in self.customers.stripe_ids.items():
             for meter_key, stripe_meter in product.catalog.stripe_meter_ids().items():
                 for period in self.present_periods(product, customer, meter_key):
@@ -496,16 +447,28 @@ class ExactlyOnce(RuleBasedStateMachine):
         self,
         product: Tallystick,
         customer: str,
-        item: SubscriptionItem,
-        rows: list[UsageReport],
+        of_item: list[SubscriptionItem],
+        records: dict[tuple[str, str, Period], tuple[str, list[UsageReport]]],
     ) -> None:
-        """Compare with what Stripe shows of an item, and with what lies in the period itself."""
-        shown = product.stripe.summaries.recorded(item.stripe_item_id, item.period)
-        self.check_period(product, customer, METER, item.period, rows, shown)
-        inside = self.sandbox.recorded(
-            self.settings.stripe_api_key or "", item.stripe_item_id, self.how, item.period
-        )
-        assert inside == shown, (customer, item)
+        """Compare with the records of an item: those of each stretch, and none besides."""
+        item_id = of_item[0].stripe_item_id
+        kept = self.sandbox.records(self.settings.stripe_api_key or "", item_id)
+        for one in of_item:
+            if one.stripe_meter_id is not None:
+                continue
+            told_item, rows = records.pop((customer, METER, one.period), (item_id, []))
+            assert told_item == item_id
+            # what was only added to stays where it is, and counts here
+            moved = {r.timestamp for r in rows if r.state is ReportState.DELIVERED} - {
+                at for at in kept if at * SECOND_US in one.period
+            }
+            if not any(row.is_increment for row in rows):
+                assert all(kept.get(at, 0) == 0 for at in moved), (customer, one, moved)
+            chosen = {at for at in kept if at * SECOND_US in one.period} | moved
+            how = RecordAggregation(self.hows[one.stripe_price_id])
+            theirs = figure_of(how, {at: kept.pop(at) for at in sorted(chosen)})
+            self.check_period(product, customer, METER, one.period, rows, theirs)
+        assert not any(kept.values()), (customer, item_id, kept)
 
     def check_period(
         self,

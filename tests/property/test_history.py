@@ -212,7 +212,12 @@ class HistoryMachine(RuleBasedStateMachine):
         with product.snapshots.snapshot() as snapshot:
             checks = check_store(snapshot, product.catalog.meters())
             reports = list(snapshot.reports())
-        stripe = check_stripe(reports, product.catalog.stripe_meter_ids(), product.stripe.summaries)
+        stripe = check_stripe(
+            reports,
+            product.catalog.stripe_meter_ids(),
+            product.stripe.summaries,
+            product.recorded_items,
+        )
         assert [c.findings for c in (*checks, stripe) if not c.holds] == []
         assert {r.state for r in reports} <= {ReportState.DELIVERED, ReportState.PARKED}
         if all(known.imported_at is not None for known in self.known.values()):

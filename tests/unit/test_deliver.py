@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tallystick.billing.recorded_items import RecordedItems
 from tallystick.domain.instants import DAY_US, HOUR_US, MINUTE_US, parse_instant
 from tallystick.domain.periods import Period
 from tallystick.domain.reports import (
@@ -23,7 +24,7 @@ from tallystick.pipeline.deliver import BACKOFF_CAP_US, LEASE_US, QUIET_US, Deli
 from tallystick.pipeline.resolve import Resolver
 from tallystick.ports.errors import StripeUnreachable
 from tallystick.ports.outbox import Due, Outcome, Settlement
-from tallystick.ports.stripe import Attempt, AttemptResult, Dispatch
+from tallystick.ports.stripe import Attempt, AttemptResult, Dispatch, RecordedUsage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +66,8 @@ class ScriptedTotals:
             raise StripeUnreachable("no answer")
         return Decimal(self.total)
 
-    def recorded(self, stripe_item_id: str, period: Period) -> Decimal:
-        return self.summarized("", "", period)
+    def recorded(self, stripe_item_id: str, period: Period) -> RecordedUsage:
+        return RecordedUsage(self.summarized("", "", period))
 
 
 def plan(
@@ -110,6 +111,9 @@ def deliverer(
         catalog=product.catalog,
         customers=product.customers,
         summaries=totals or ScriptedTotals(),
+        recorded=RecordedItems(
+            product.customers, product.catalog, product.record_prices, totals or ScriptedTotals()
+        ),
         now_of=lambda _: product.clock.now(),
         clock=product.clock,
     )

@@ -122,7 +122,9 @@ class Case:
             checks = check_store(snapshot, self.product.catalog.meters())
             reports = list(snapshot.reports())
         meter_ids = self.product.catalog.stripe_meter_ids()
-        stripe = check_stripe(reports, meter_ids, self.product.stripe.summaries)
+        stripe = check_stripe(
+            reports, meter_ids, self.product.stripe.summaries, self.product.recorded_items
+        )
         assert [check.findings for check in (*checks, stripe) if not check.holds] == []
 
 

@@ -50,7 +50,12 @@ def check(rig: Rig) -> None:
         checks = check_store(snapshot, product.catalog.meters())
         reports = list(snapshot.reports())
     checks.append(
-        check_stripe(reports, product.catalog.stripe_meter_ids(), product.stripe.summaries)
+        check_stripe(
+            reports,
+            product.catalog.stripe_meter_ids(),
+            product.stripe.summaries,
+            product.recorded_items,
+        )
     )
     assert [finding for each in checks for finding in each.findings] == []
 

@@ -63,7 +63,12 @@ def findings(rig: Rig) -> list[str]:
         checks = check_store(snapshot, product.catalog.meters())
         reports = list(snapshot.reports())
     checks.append(
-        check_stripe(reports, product.catalog.stripe_meter_ids(), product.stripe.summaries)
+        check_stripe(
+            reports,
+            product.catalog.stripe_meter_ids(),
+            product.stripe.summaries,
+            product.recorded_items,
+        )
     )
     return [finding for check in checks for finding in check.findings]
 

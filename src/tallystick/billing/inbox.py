@@ -190,7 +190,9 @@ class InboxWorker:
         if subject is None:
             return "not mirrored"
         if not event.is_thin:
-            self._mirror.remember(event.event_id, told.pasts())
+            pasts = told.pasts()
+            self._stripe_mirror.learn_prices(pasts)
+            self._mirror.remember(event.event_id, pasts)
         self._stripe_mirror.refresh(*subject, told=event.seq)
         return None
 

@@ -31,11 +31,11 @@ from tallystick.domain.json_types import prepare
 from tallystick.ports.mirror import Kept, ObjectKind, ObjectReading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tallystick.ports.clock import Clock
     from tallystick.ports.inbox import Inbox
-    from tallystick.ports.mirror import Mirror, ObjectSource
+    from tallystick.ports.mirror import ItemPast, Mirror, ObjectSource
 
 PARTS_MAX = 20
 """Pages of one list inside an object: an invoice has 250 lines at most, a subscription 20 items."""
@@ -107,6 +107,15 @@ class StripeMirror:
             self.refresh(ObjectKind.SUBSCRIPTION, missing)
         if self.has_gaps(stripe_customer_id):
             self._read_list(ObjectKind.INVOICE, {"customer": stripe_customer_id})
+
+    def learn_prices(self, pasts: Iterable[ItemPast]) -> None:
+        """Read the prices that items had which were never read: only those say what is usage.
+
+        Before the pasts themselves are kept, so that whoever looks then knows what they mean.
+        """
+        told = {state.stripe_price_id for past in pasts for state in past.fact[1:] if state}
+        for price_id in sorted(told - self._mirror.prices().keys() if told else told):
+            self.refresh(ObjectKind.PRICE, price_id)
 
     def has_gaps(self, stripe_customer_id: str) -> bool:
         """Tell whether some time between an item's beginning and its present is unexplained."""

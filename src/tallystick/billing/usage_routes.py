@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,6 +10,7 @@ import msgspec
 
 from tallystick.domain.json_types import prepare
 from tallystick.domain.reports import ReportWay
+from tallystick.domain.subscriptions import records_taken_until
 from tallystick.ports.mirror import ObjectKind
 
 if TYPE_CHECKING:
@@ -24,8 +26,9 @@ class UsageRoute(NamedTuple):
     """One billing period and its way; a legacy item is named, and how its records add up.
 
     ``cycle`` is the billing period that Stripe names for the item: it takes records of all of it,
-    also of the time when the item had another price. ``is_increment``: Stripe lets no record of it
-    be set, because its subscription has billing thresholds; records are added to.
+    also of the time when the item had another price; ``taken_until`` says how long it takes those
+    of this period. ``is_increment``: Stripe lets no record of it be set, because its subscription
+    has billing thresholds; records are added to.
     """
 
     period: Period
@@ -34,6 +37,14 @@ class UsageRoute(NamedTuple):
     record_aggregation: RecordAggregation | None = None
     is_increment: bool = False
     cycle: Period | None = None
+    taken_until: int | None = None
+
+    @property
+    def open_period(self) -> Period:
+        """The period, as long as Stripe takes what it is told of it."""
+        if self.taken_until is None:
+            return self.period
+        return replace(self.period, end_at=self.taken_until)
 
 
 class Routes(NamedTuple):
@@ -82,6 +93,7 @@ class UsageRouter:
                     aggregations[item.stripe_price_id],
                     item.stripe_item_id in thresholds,
                     item.cycle,
+                    records_taken_until(items, item),
                 )
                 for item in items
                 if item.stripe_meter_id is None and item.stripe_price_id in aggregations

@@ -54,7 +54,10 @@ def verify_now(product: Tallystick, wait_seconds: float | None) -> list[CheckRes
     give_up_at = product.clock.elapsed() + wait_seconds
     while True:
         compared = check_stripe(
-            reports, product.catalog.stripe_meter_ids(), product.stripe.summaries
+            reports,
+            product.catalog.stripe_meter_ids(),
+            product.stripe.summaries,
+            product.recorded_items,
         )
         if compared.holds or product.clock.elapsed() >= give_up_at:
             return [*checks, compared]

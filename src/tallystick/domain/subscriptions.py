@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tallystick.domain.periods import Period
 
 
@@ -24,6 +26,23 @@ class SubscriptionItem:
     stripe_meter_id: str | None
     period: Period
     cycle: Period
+
+
+def newest_in_cycle(items: Iterable[SubscriptionItem], part: SubscriptionItem) -> SubscriptionItem:
+    """Return what an item came to be last in the billing period of one of its stretches."""
+    same = (each for each in items if each.stripe_item_id == part.stripe_item_id)
+    return max((each for each in same if each.cycle == part.cycle), key=lambda each: each.period)
+
+
+def records_taken_until(items: Iterable[SubscriptionItem], part: SubscriptionItem) -> int:
+    """Return until when Stripe takes usage records of a stretch in which an item had a legacy
+    price.
+
+    Their timestamps "must be within the current billing period" of the item (API 2025-02-24,
+    usage_record create), whatever prices it has in it; an item with a meter's price takes none.
+    """
+    newest = newest_in_cycle(items, part)
+    return part.period.end_at if newest.stripe_meter_id else newest.period.end_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from decimal import Decimal
 
+    from tallystick.billing.recorded_items import RecordedItems
     from tallystick.domain.meters import MeterSet
     from tallystick.domain.reports import EventKey
     from tallystick.ports.stripe import SummaryReader
@@ -220,45 +221,74 @@ def check_stripe(
     reports: Iterable[UsageReport],
     stripe_meter_ids: dict[str, str],
     summaries: SummaryReader,
+    recorded: RecordedItems,
     progress: Callable[[], object] = lambda: None,
 ) -> CheckResult:
     """Check that Stripe's figure of each customer, meter and period is what was delivered to it.
 
+    Usage records are compared for each billing period of their item; where Stripe shows none of
+    an item, because it has a price with a meter by now, there is nothing to compare.
+
     Raises:
         StripeUnreachable
     """
-    findings = []
+    findings: list[str] = []
     reports = list(reports)
     figures = [
-        (*key, item_id, told_to(item_id, rows))
+        (key, told_to(None, rows))
         for key, rows in reports_by_period(reports).items()
-        for item_id in items_of(rows)
+        if None in items_of(rows)
     ]
-    for customer, meter_key, period, item_id, rows in figures:
+    checked = len(figures)
+    for (customer, meter_key, period), rows in figures:
+        name = f"{customer}, {meter_key}, {period}"
         delivered = _delivered(rows)
         try:
-            theirs = (
-                summaries.recorded(item_id, period)
-                if item_id
-                else summaries.summarized(
-                    stripe_meter_ids[meter_key], rows[0].stripe_customer_id, period
-                )
+            theirs = summaries.summarized(
+                stripe_meter_ids[meter_key], rows[0].stripe_customer_id, period
             )
         except StripeRefused as error:
-            findings.append(f"{customer}, {meter_key}, {period}: Stripe does not show it: {error}")
+            findings.append(f"{name}: Stripe does not show it: {error}")
             continue
-        if item_id is None and not agrees(delivered, theirs):
+        if not agrees(delivered, theirs):
             lane = (r for r in reports if (r.customer, r.meter_key) == (customer, meter_key))
             delivered = _figure(shown_in(told_to(None, lane), period))
-        if not agrees(delivered, theirs):
-            findings.append(
-                f"{customer}, {meter_key}, {period}: Stripe has {plain(theirs)}, "
-                f"delivered {plain(delivered)}"
-            )
+        findings += _difference(name, theirs, delivered)
         progress()
+    for item_id, rows in _by_item(reports).items():
+        while rows:
+            first, span = rows[0], recorded.cycle(rows[0]).span
+            inside = [row for row in rows if row.period.overlaps(span)]
+            rows = [row for row in rows if not row.period.overlaps(span)]
+            name = f"{first.customer}, {first.meter_key}, {item_id}, {span}"
+            try:
+                shown = recorded.shown(first)
+            except StripeRefused as error:
+                findings.append(f"{name}: Stripe does not show it: {error}")
+                continue
+            if shown is None:
+                continue
+            checked += 1
+            findings += _difference(name, shown.total, shown.figure(_only_delivered(inside)))
+            progress()
     return _result(
-        "stripe_equals_delivered", "Stripe's totals are what we delivered", len(figures), findings
+        "stripe_equals_delivered", "Stripe's totals are what we delivered", checked, findings
     )
+
+
+def _difference(name: str, theirs: Decimal, delivered: Decimal) -> list[str]:
+    if agrees(delivered, theirs):
+        return []
+    return [f"{name}: Stripe has {plain(theirs)}, delivered {plain(delivered)}"]
+
+
+def _by_item(reports: Iterable[UsageReport]) -> dict[str, list[UsageReport]]:
+    """Return the reports that usage records were made of, those left out that were replaced."""
+    found: dict[str, list[UsageReport]] = {}
+    for report in reports:
+        if report.stripe_item_id is not None and report.state is not ReportState.REPLACED:
+            found.setdefault(report.stripe_item_id, []).append(report)
+    return found
 
 
 def reports_by_period(reports: Iterable[UsageReport]) -> ReportsByPeriod:
@@ -289,8 +319,12 @@ def items_of(rows: Iterable[UsageReport]) -> list[str | None]:
     return list(dict.fromkeys(counting))
 
 
+def _only_delivered(rows: Iterable[UsageReport]) -> list[UsageReport]:
+    return [report for report in rows if report.state is ReportState.DELIVERED]
+
+
 def _delivered(rows: Iterable[UsageReport]) -> Decimal:
-    return _figure([report for report in rows if report.state is ReportState.DELIVERED])
+    return _figure(_only_delivered(rows))
 
 
 def _figure(delivered: list[UsageReport]) -> Decimal:

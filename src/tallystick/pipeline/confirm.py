@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tallystick.domain.instants import HOUR_US
 from tallystick.domain.quantity import ZERO, add_all, agrees
-from tallystick.domain.reports import ReportState, ReportWay, shown_in, taken_back, told_to
+from tallystick.domain.reports import ReportState, shown_in, taken_back, told_to
 from tallystick.domain.resolution import tell_missing
 from tallystick.domain.usage_records import figure_of, records_of
 from tallystick.pipeline.resolve import last_known_period
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from decimal import Decimal
 
+    from tallystick.billing.recorded_items import RecordedItems
     from tallystick.domain.periods import Period
     from tallystick.domain.reports import UsageReport
     from tallystick.ports.clock import Clock
@@ -32,6 +33,9 @@ MISSING_AFTER_US = 6 * HOUR_US
 """After how long a report that is not in Stripe's total is taken to be lost: Stripe validates in
 seconds, and its totals lag by minutes."""
 
+NOT_SHOWN = "not_shown"
+"""The reason of a usage record that is looked for no more: Stripe shows no figure of its item."""
+
 NOT_COUNTED = "not_counted"
 """The reason of a report that Stripe took, never counted, and named in no error."""
 
@@ -45,7 +49,9 @@ class ConfirmOutcome(StrEnum):
     NOT_YET = "not_yet"
     """Stripe's total is another one; it is read again later."""
     NOT_SHOWN = "not_shown"
-    """Stripe refuses to show its figure; it is asked again later."""
+    """Stripe does not show its figure; it is asked again later."""
+    LEFT = "left"
+    """Stripe has not shown its figure for hours; it is asked no more."""
     REJECTED = "rejected"
     """Stripe never counted it: it is dead now."""
 
@@ -55,16 +61,19 @@ class Confirmer:
 
     def __init__(
         self,
+        *,
         confirmations: Confirmations,
         book: ReportBook,
         catalog: CatalogStore,
         summaries: SummaryReader,
+        recorded: RecordedItems,
         clock: Clock,
     ) -> None:
         self._confirmations = confirmations
         self._book = book
         self._catalog = catalog
         self._summaries = summaries
+        self._recorded = recorded
         self._clock = clock
 
     def run(self) -> Counter[ConfirmOutcome]:
@@ -75,14 +84,35 @@ class Confirmer:
         """
         outcomes: Counter[ConfirmOutcome] = Counter()
         while (found := self._confirmations.next_unverified(self._clock.now())) is not None:
+            look = self._look if found.stripe_item_id is None else self._look_at_records
             try:
-                outcomes.update(self._look(found))
+                outcomes.update(look(found))
             except StripeRefused:  # of this one alone: the others are looked at all the same
                 self._confirmations.look_again(
                     self._waiting(found), self._clock.now() + LOOK_AGAIN_US
                 )
                 outcomes[ConfirmOutcome.NOT_SHOWN] += 1
         return outcomes
+
+    def _look_at_records(self, found: UsageReport) -> Counter[ConfirmOutcome]:
+        """Look for the records of a billing period of an item, all of which make one figure."""
+        now = self._clock.now()
+        shown = self._recorded.shown(found)
+        if shown is None or not shown.holds(found):
+            if (found.settled_at or now) + MISSING_AFTER_US > now:
+                self._confirmations.look_again([found], now + LOOK_AGAIN_US)
+                return Counter({ConfirmOutcome.NOT_SHOWN: 1})
+            self._confirmations.leave([found], NOT_SHOWN)
+            return Counter({ConfirmOutcome.LEFT: 1})
+        siblings = [one for one in shown.told(self._book, found) if shown.holds(one)]
+        delivered = [one for one in siblings if one.state is ReportState.DELIVERED]
+        waiting = [one for one in delivered if one.verified_at is None]
+        unsure = any(one.state in _UNSURE and one.maybe_taken for one in siblings)
+        if agrees(shown.figure(delivered), shown.total) and not unsure:
+            self._confirmations.verify(waiting, now)
+            return Counter({ConfirmOutcome.VERIFIED: len(waiting)})
+        self._confirmations.look_again(waiting, now + LOOK_AGAIN_US)
+        return Counter({ConfirmOutcome.NOT_YET: len(waiting)})
 
     def _siblings(self, found: UsageReport) -> list[UsageReport]:
         """Return the reports of the period that Stripe's figure is made of, itself among them."""
@@ -111,7 +141,7 @@ class Confirmer:
         cancelled = taken_back(siblings)  # together with what takes it back, it counts for nothing
         known = {one.id: one.quantity for one in waiting if one.identifier not in cancelled}
         lost = None
-        if not unsure and is_old and found.way is not ReportWay.USAGE_RECORDS:
+        if not unsure and is_old:
             lost = (
                 tell_missing(known, ours, theirs)
                 if found.level is None
@@ -141,7 +171,7 @@ class Confirmer:
             return ours, theirs
         period = last_known_period(self._book, found)
         theirs = self._theirs(found, period)
-        if not agrees(ours, theirs) and found.stripe_item_id is None:
+        if not agrees(ours, theirs):
             lane = [r for r in self._book.reports(found.customer) if r.meter_key == found.meter_key]
             shown = self._ours(shown_in(told_to(None, lane), period))
             # of what lies beyond the end nobody knows whether it counts: it explains a total, and
@@ -156,8 +186,6 @@ class Confirmer:
         return add_all(one.quantity for one in delivered)
 
     def _theirs(self, found: UsageReport, period: Period) -> Decimal:
-        if found.stripe_item_id is not None:
-            return self._summaries.recorded(found.stripe_item_id, period)
         return self._summaries.summarized(
             self._catalog.stripe_meter_ids()[found.meter_key],
             found.stripe_customer_id,

@@ -152,6 +152,7 @@ class _Shelf:
     ) -> None:
         self._route = route
         self._period = route.period
+        self._how = route.record_aggregation or RecordAggregation.LAST_DURING_PERIOD
         self._sequence = sequence
         self._turns = turns
         told = told_to(route.stripe_item_id, staying)
@@ -168,7 +169,10 @@ class _Shelf:
         if report.level is None:
             return self._planned(usage, report, now, state=state)
         quantity = self._set(report, report.level)
-        return self._planned(usage, report, now, state=state, quantity=quantity)
+        how = self._how
+        return self._planned(
+            usage, report, now, state=state, quantity=quantity, record_aggregation=how
+        )
 
     def emptying(self, usage: Usage, report: UsageReport, now: int) -> PlannedReport | None:
         """Return the report that takes a record back which stands here for its item's sake alone.
@@ -181,18 +185,16 @@ class _Shelf:
         if is_inside or not is_told:
             return None
         quantity = self._set(report, ZERO)
-        reason = park_reason(self._period, usage.now, report.way)
+        reason = park_reason(self._route.open_period, usage.now, report.way)
         state = ReportState.PARKED if reason else ReportState.PENDING
-        return self._planned(
-            usage, report, now, state=state, reason=reason, quantity=quantity, level=ZERO
-        )
+        rest: dict[str, Any] = {"state": state, "reason": reason, "quantity": quantity}
+        return self._planned(usage, report, now, level=ZERO, record_aggregation=self._how, **rest)
 
     def _set(self, report: UsageReport, level: Decimal) -> Decimal:
         """Set a level at a report's second; return by how much the figure changes."""
-        how = report.record_aggregation or RecordAggregation.LAST_DURING_PERIOD
-        before = figure_of(how, self._records)
+        before = figure_of(self._how, self._records)
         self._records[report.timestamp] = level
-        return subtract(figure_of(how, self._records), before)
+        return subtract(figure_of(self._how, self._records), before)
 
     def _planned(self, usage: Usage, report: UsageReport, now: int, **rest: Any) -> PlannedReport:
         """Return a report once more, next in this period's sequence, with fields of its own."""
@@ -204,7 +206,7 @@ class _Shelf:
             "window": window,
             "sequence": self._sequence,
             "reason": None,
-            "closes_at": now + period.end_at + grace_us(report.way) - usage.now,
+            "closes_at": now + self._route.open_period.end_at + grace_us(report.way) - usage.now,
             **rest,
         }
         if report.event is not None:
@@ -251,9 +253,21 @@ def _outdated(
 def _told_otherwise(
     known: Sequence[SortedPeriod], routes: Sequence[UsageRoute]
 ) -> list[SortedPeriod]:
-    """Return the periods, ended as known, whose usage goes to another item or the meter by now."""
-    items = {route.period: route.stripe_item_id for route in routes}
-    return [one for one in known if items.get(one.period, one.stripe_item_id) != one.stripe_item_id]
+    """Return the periods, ended as known, whose usage goes to another item or the meter by now, or
+    to the same item at a price that adds up its records in another way.
+    """
+    by_now = {route.period: route for route in routes}
+    found = []
+    for one in known:
+        route = by_now.get(one.period)
+        is_item = route is not None and route.stripe_item_id is not None
+        if route is None or (
+            route.stripe_item_id == one.stripe_item_id
+            and (not is_item or route.record_aggregation == one.record_aggregation)
+        ):
+            continue
+        found.append(one)
+    return found
 
 
 def _judged(report: UsageReport, routes: Sequence[UsageRoute]) -> _Misplaced | None:
@@ -270,13 +284,17 @@ def _judged(report: UsageReport, routes: Sequence[UsageRoute]) -> _Misplaced | N
         at = report.window.end_at - 1
     route = next((one for one in routes if _is_of(report, one) and at in one.period), None)
     if route is None and report.way is ReportWay.USAGE_RECORDS and is_taken is not False:
-        # a record that Stripe took is the item's, which has all of its cycle
-        route = next((one for one in routes if _is_of(report, one) and _has(one, at)), None)
+        # a record that Stripe took is the item's, which has all of its cycle; it is emptied with
+        # those of the newest price, which Stripe surely takes
+        own = (one for one in reversed(routes) if _is_of(report, one) and _has(one, at))
+        route = next(own, None)
         if route is None:
             return None  # nothing is known of such an item: it is left where it is
     if route is None:
         return None if is_stray else _Misplaced(report, None, is_taken)
     is_home = route.period.start_at == report.period.start_at and not is_stray
+    if report.way is ReportWay.USAGE_RECORDS:
+        is_home = is_home and route.record_aggregation == report.record_aggregation
     return None if is_home else _Misplaced(report, route, is_taken)
 
 

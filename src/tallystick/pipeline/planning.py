@@ -95,7 +95,7 @@ class Draft(NamedTuple):
     @property
     def reason(self) -> ParkReason | None:
         """Why Stripe would not bill any of it any more, if so."""
-        return park_reason(self.route.period, self.usage.now, self.route.way)
+        return park_reason(self.route.open_period, self.usage.now, self.route.way)
 
     def whole(self, reason: ParkReason | None = None) -> Plan:
         """Return one report of the whole difference, parked if there is a reason."""
@@ -114,7 +114,8 @@ class Draft(NamedTuple):
         link, meter, now, _ = self.usage
         period = self.route.period
         way = rest.pop("way", self.route.way)
-        reason = park_reason(period, now, way) or reason
+        open_period = self.route.open_period
+        reason = park_reason(open_period, now, way) or reason
         if timestamp is None:
             timestamp = report_timestamp(period, self.window.end_at, now)
         if timestamp is None and reason is None:
@@ -124,7 +125,7 @@ class Draft(NamedTuple):
             "identifier": report_identifier(
                 link.stripe_customer_id, meter.key, self.window, sequence, quantity
             ),
-            "closes_at": self.planned_at + period.end_at + grace_us(way) - now,
+            "closes_at": self.planned_at + open_period.end_at + grace_us(way) - now,
             "stripe_item_id": self.route.stripe_item_id,
             "record_aggregation": self.route.record_aggregation,
             **rest,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tallystick.domain.instants import MINUTE_US, from_seconds
@@ -10,6 +11,7 @@ from tallystick.domain.quantity import add_all, plain
 from tallystick.domain.reports import (
     ParkReason,
     ReportState,
+    ReportWay,
     Step,
     StrayReason,
     cut_short,
@@ -25,6 +27,7 @@ from tallystick.ports.outbox import Settlement
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tallystick.billing.recorded_items import RecordedItems
     from tallystick.domain.reports import UsageReport
     from tallystick.domain.subscriptions import CustomerLink
     from tallystick.ports.clock import Clock
@@ -45,6 +48,7 @@ class Resolver:
         catalog: CatalogStore,
         customers: CustomerDirectory,
         summaries: SummaryReader,
+        recorded: RecordedItems,
         now_of: Callable[[CustomerLink], int],
         clock: Clock,
     ) -> None:
@@ -52,23 +56,28 @@ class Resolver:
         self._catalog = catalog
         self._customers = customers
         self._summaries = summaries
+        self._recorded = recorded
         self._now_of = now_of
         self._clock = clock
 
     def too_late(self, report: UsageReport) -> ParkReason | None:
         """Return why Stripe would not bill the report any more, if so.
 
-        By our clock first; a customer on a test clock is only late when that clock says so.
+        By our clock first; a customer on a test clock is only late when that clock says so. Usage
+        records are late once their item takes none, whatever was known when they were planned.
         """
-        now = self._clock.now()
-        if now < report.closes_at:
+        now, period = self._clock.now(), report.period
+        is_record = report.way is ReportWay.USAGE_RECORDS
+        if is_record:
+            period = replace(period, end_at=self._recorded.taken_until(report))
+        elif now < report.closes_at:
             return None
         link = self._customers.find(report.customer)
         if link is None or link.test_clock_id is None:
             closed = ParkReason.NOT_CANCELLABLE if report.cancels else ParkReason.PERIOD_CLOSED
-            return park_reason(report.period, now, report.way) or closed
+            return park_reason(period, now, report.way) or (None if is_record else closed)
         try:
-            return park_reason(report.period, self._now_of(link), report.way)
+            return park_reason(period, self._now_of(link), report.way)
         except (StripeUnreachable, StripeRefused):
             return None  # unknown: Stripe will say so itself
 
@@ -137,18 +146,22 @@ class Resolver:
     def _is_recorded(self, report: UsageReport, siblings: list[UsageReport]) -> bool | str:
         """Compare with Stripe's figure of the period, with the level and without it."""
         assert report.record_aggregation is not None  # whatever sets a level has them
-        assert report.level is not None
+        how = report.record_aggregation
         if report.stripe_item_id is not None:
-            theirs = self._summaries.recorded(report.stripe_item_id, report.period)
+            shown = self._recorded.shown(report)
+            if shown is None or not shown.holds(report):
+                raise StripeRefused("Stripe shows no usage records of that time of the item")
+            theirs, how = shown.total, shown.how
+            siblings = [one for one in shown.told(self._book, report) if shown.holds(one)]
         else:
             theirs = self._summaries.summarized(
                 self._catalog.stripe_meter_ids()[report.meter_key],
                 report.stripe_customer_id,
                 last_known_period(self._book, report),
             )
-        records = records_of(one for one in siblings if one.state is ReportState.DELIVERED)
-        without = figure_of(report.record_aggregation, records)
-        figure = figure_of(report.record_aggregation, {**records, report.timestamp: report.level})
+        delivered = [one for one in siblings if one.state is ReportState.DELIVERED]
+        without = figure_of(how, records_of(delivered))
+        figure = figure_of(how, records_of([*delivered, report]))
         if theirs == figure:
             return True
         if theirs == without:

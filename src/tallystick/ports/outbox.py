@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from tallystick.domain.periods import Period
     from tallystick.domain.reports import PlannedReport, ReportState, StrayReason, UsageReport
+    from tallystick.domain.usage_records import RecordAggregation
 
 
 class Due(NamedTuple):
@@ -53,12 +54,14 @@ class StandIn(NamedTuple):
 class SortedPeriod(NamedTuple):
     """A period that reports were sorted into, and the sequence of the next one there.
 
-    ``stripe_item_id`` is the item that the newest of them was told to, None for the meter.
+    ``stripe_item_id`` is the item that the newest of them was told to, None for the meter, and
+    ``record_aggregation`` how Stripe added up its records, or levels, then.
     """
 
     period: Period
     next_sequence: int
     stripe_item_id: str | None = None
+    record_aggregation: RecordAggregation | None = None
 
 
 class Rearrangement(NamedTuple):
@@ -240,6 +243,10 @@ class Confirmations(Protocol):
 
     def look_again(self, reports: Sequence[UsageReport], at: int) -> None:
         """Put off the reports until then."""
+        ...
+
+    def leave(self, reports: Sequence[UsageReport], reason: str) -> None:
+        """Look for the reports no more: delivered, and for this reason never verified."""
         ...
 
     def reject(self, identifier: str, reason: str, now: int) -> bool:

@@ -85,6 +85,17 @@ class Invoice:
     lines: tuple[InvoiceLine, ...]
 
 
+class RecordedUsage(NamedTuple):
+    """Stripe's figure of a legacy item's usage records in one billing period of it.
+
+    ``since`` is from when on, in microseconds, the records of an invoiced period are in it; None
+    for the period that is running.
+    """
+
+    total: Decimal
+    since: int | None = None
+
+
 class UsageSink(Protocol):
     """One way to tell Stripe."""
 
@@ -125,8 +136,10 @@ class SummaryReader(Protocol):
         """
         ...
 
-    def recorded(self, stripe_item_id: str, period: Period) -> Decimal:
-        """Return Stripe's figure of a legacy item's usage records in a billing period of it.
+    def recorded(self, stripe_item_id: str, period: Period) -> RecordedUsage | None:
+        """Return Stripe's figure of the billing period of a legacy item that holds a period.
+
+        None where the billing period is invoiced and no invoice shows that part of it.
 
         Raises:
             StripeUnreachable: or Stripe does not show that period.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tallystick.domain.periods import Period
 from tallystick.domain.reports import ReportState
+from tallystick.domain.usage_records import RecordAggregation
 from tallystick.ports.outbox import SortedPeriod
 from tallystick.storage.report_rows import (
     SequenceTaken,
@@ -37,7 +38,10 @@ class StoredPeriodBook:
         """Return every period that has reports, as the newest of them has it, oldest first."""
         with self._database.read() as connection:
             rows = connection.execute(self._sql["periods"], (customer, meter_key))
-            return [SortedPeriod(Period(*row[:2]), *row[2:]) for row in rows]
+            return [
+                SortedPeriod(Period(*span), sequence, item_id, how and RecordAggregation(how))
+                for *span, sequence, item_id, how in rows
+            ]
 
     def reported_until(self, customer: str, meter_key: str, period: Period) -> int | None:
         """Return up to which instant the newest report tells of the period, None without any."""

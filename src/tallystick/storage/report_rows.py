@@ -75,7 +75,7 @@ def end_columns(changes: Rearrangement) -> list[dict[str, Any]]:
             "end_at": period.end_at,
             "next_sequence": next_sequence,
         }
-        for period, next_sequence, _ in changes.periods
+        for period, next_sequence, *_ in changes.periods
     ]
 
 

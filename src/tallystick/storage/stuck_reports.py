@@ -42,8 +42,12 @@ class StoredConfirmations:
         """Put off the reports until then."""
         self._write_all("look_again", reports, at)
 
-    def _write_all(self, name: str, reports: Sequence[UsageReport], at: int) -> None:
-        parameters = (at, self._database.array([report.id for report in reports]))
+    def leave(self, reports: Sequence[UsageReport], reason: str) -> None:
+        """Look for the reports no more."""
+        self._write_all("leave", reports, reason)
+
+    def _write_all(self, name: str, reports: Sequence[UsageReport], value: int | str) -> None:
+        parameters = (value, self._database.array([report.id for report in reports]))
         self._database.write(lambda connection: connection.execute(self._sql[name], parameters))
 
     def reject(self, identifier: str, reason: str, now: int) -> bool:

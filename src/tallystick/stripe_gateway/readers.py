@@ -9,7 +9,7 @@ from tallystick.domain.instants import MINUTE_US, from_seconds, to_seconds
 from tallystick.domain.quantity import ZERO, add_all
 from tallystick.ports.directory import Account
 from tallystick.ports.errors import StripeUnreachable
-from tallystick.ports.stripe import Invoice, InvoiceLine
+from tallystick.ports.stripe import Invoice, InvoiceLine, RecordedUsage
 from tallystick.stripe_gateway.versions import USAGE_RECORDS_VERSION
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class SummaryReader:
         # the SDK gives a float; its shortest spelling is the number that Stripe wrote
         return add_all(Decimal(str(row.aggregated_value)) for row in page.auto_paging_iter())
 
-    def recorded(self, stripe_item_id: str, period: Period) -> Decimal:
-        """Return Stripe's figure of a legacy item's usage records in a billing period of it.
+    def recorded(self, stripe_item_id: str, period: Period) -> RecordedUsage | None:
+        """Return Stripe's figure of the billing period of a legacy item that holds a period.
 
         The summary of an invoiced period names it; the one without an invoice is the current one's.
         """
@@ -82,14 +82,20 @@ class SummaryReader:
             page: Any = client.deserialize(answer, api_mode="V1")
         current = None
         middle = to_seconds((period.start_at + period.end_at) // 2)
+        is_invoiced = False
         for row in page.data:
             if row.invoice is None:
                 current = row
-            elif (row.period.start or 0) <= middle < (row.period.end or 0):
-                return Decimal(row.total_usage)
+                continue
+            start, end = row.period.start or 0, row.period.end or 0
+            if start <= middle < end:
+                return RecordedUsage(Decimal(row.total_usage), from_seconds(start))
+            is_invoiced = is_invoiced or middle < end
+        if is_invoiced:
+            return None
         if current is None:
             raise StripeUnreachable(f"Stripe shows no usage of {stripe_item_id} in {period}")
-        return Decimal(current.total_usage)
+        return RecordedUsage(Decimal(current.total_usage))
 
 
 class InvoiceReader:

@@ -117,24 +117,29 @@ class _Summary:
 
 
 def list_usage_summaries(call: Call) -> dict[str, Any]:
-    """List an item's totals: the current period first, then the invoiced ones."""
+    """List an item's totals: the current period first, then the invoiced ones.
+
+    The current one is of all its records, whatever price the item had at their time; an invoiced
+    one is of what was billed, at the price at which it was.
+    """
     _, item = _legacy_item(call)
     account = call.account
-    how = recurring_of(account, item.price).aggregate_usage or "sum"
-    spans: list[tuple[str | None, int, int]] = [(None, item.period_start, item.period_end)]
+    spans: list[tuple[str | None, str, int, int]] = [
+        (None, item.price, item.period_start, item.period_end)
+    ]
     for invoice in account.invoices.matching("subscription", item.subscription):
         for window in invoice.windows:
-            if window.item == item.id:
-                spans.insert(1, (invoice.id, window.start, window.end))
+            if window.item == item.id and recurring_of(account, window.price).meter is None:
+                spans.insert(1, (invoice.id, window.price, window.start, window.end))
     rows = [
         _Summary(
             id=f"sis_{item.id}_{start}",
             invoice=invoice_id,
             start=start if invoice_id else None,
             end=end if invoice_id else None,
-            total=whole_part(recorded_quantity(account, item.id, how, start, end)),
+            total=whole_part(recorded_quantity(account, item.id, _how(call, price), start, end)),
         )
-        for invoice_id, start, end in spans
+        for invoice_id, price, start, end in spans
     ]
 
     def render(row: _Summary) -> dict[str, Any]:
@@ -149,6 +154,10 @@ def list_usage_summaries(call: Call) -> dict[str, Any]:
         }
 
     return list_of(call, rows, render, noun="usage_record_summary")
+
+
+def _how(call: Call, price: str) -> str:
+    return recurring_of(call.account, price).aggregate_usage or "sum"
 
 
 _ITEM = "/v1/subscription_items/{subscription_item}"

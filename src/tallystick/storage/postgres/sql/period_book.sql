@@ -1,7 +1,7 @@
 -- name: periods
--- Each period with reports, with the end and the item that the newest of them has, and the next
--- one's sequence.
-SELECT period_start_at, period_end_at, next_sequence, stripe_item_id
+-- Each period with reports, with the end and the item that the newest of them has, how its records
+-- were added up, and the next one's sequence.
+SELECT period_start_at, period_end_at, next_sequence, stripe_item_id, record_aggregation
 FROM report_totals JOIN usage_reports USING (customer, meter_key, period_start_at)
 WHERE customer = %s AND meter_key = %s AND sequence = next_sequence - 1
 ORDER BY period_start_at;

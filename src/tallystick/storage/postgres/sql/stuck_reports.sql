@@ -12,6 +12,9 @@ WHERE id = ANY(%s) AND stage = 'unverified';
 -- name: look_again
 UPDATE usage_reports SET wake_at = %s WHERE id = ANY(%s) AND stage = 'unverified';
 
+-- name: leave
+UPDATE usage_reports SET stage = 'settled', reason = %s WHERE id = ANY(%s) AND stage = 'unverified';
+
 -- name: report_of_identifier
 SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
     window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,

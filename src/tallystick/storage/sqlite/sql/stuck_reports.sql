@@ -13,6 +13,10 @@ WHERE id IN (SELECT value FROM json_each(?)) AND stage = 'unverified';
 UPDATE usage_reports SET wake_at = ?
 WHERE id IN (SELECT value FROM json_each(?)) AND stage = 'unverified';
 
+-- name: leave
+UPDATE usage_reports SET stage = 'settled', reason = ?
+WHERE id IN (SELECT value FROM json_each(?)) AND stage = 'unverified';
+
 -- name: report_of_identifier
 SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_at, window_start_at,
     window_end_at, sequence, quantity, timestamp, identifier, state, reason, attempts, maybe_taken,
