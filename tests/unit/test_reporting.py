@@ -23,7 +23,7 @@ from tallystick.domain.subscriptions import CustomerLink
 from tallystick.pipeline.deliver import dispatch_of
 from tallystick.pipeline.event_draft import EventDraft
 from tallystick.pipeline.report import DueOutcome
-from tallystick.ports.errors import StripeRefused, WrongAccount
+from tallystick.ports.errors import StripeKeyRefused, StripeRefused, WrongAccount
 from tallystick.ports.stripe import AttemptResult
 from tallystick.wiring import Tallystick
 from tests.fixtures.mirrored import keep_items
@@ -301,6 +301,22 @@ def test_a_customer_that_stripe_refuses_to_show_does_not_hold_up_the_others(
     team.assert_stripe_has(bandwidth_bytes=5)
 
 
+def test_a_key_that_stripe_refuses_is_said_once_and_not_for_each_customer(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_mirror: StripeMirror, _stripe_customer_id: str) -> None:
+        raise StripeKeyRefused("Stripe refused: Expired API Key provided")
+
+    product = team.product
+    product.customers.link([CustomerLink("a_stranger", "cus_any")], product.clock.now())
+    draft = EventDraft("http_request", "a_stranger", to_datetime(START + HOUR_US), "s")
+    assert [result.code for result in product.ingest.take([draft])] == [None]
+    monkeypatch.setattr(StripeMirror, "read_subscriptions", refuse)
+    with capture_logs() as logged, pytest.raises(StripeKeyRefused, match="Expired"):
+        team.flush()
+    assert "report.refused" not in [one["event"] for one in logged]
+
+
 def test_applying_the_catalog_again_creates_nothing(team: Team) -> None:
     product = team.product
     declared = read_catalog(CATALOG_FILE)
@@ -318,5 +334,5 @@ def test_a_database_refuses_another_account(team: Team) -> None:
 
 def test_a_wrong_key_is_refused_by_name(team: Team) -> None:
     wrong = msgspec.structs.replace(team.product.settings, stripe_api_key="pk_wrong")
-    with Tallystick(wrong) as product, pytest.raises(StripeRefused):
+    with Tallystick(wrong) as product, pytest.raises(StripeKeyRefused):
         _ = product.stripe

@@ -21,7 +21,7 @@ from tallystick.pipeline.planning import (
     Usage,
     is_too_early,
 )
-from tallystick.ports.errors import StripeRefused
+from tallystick.ports.errors import StripeKeyRefused, StripeRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,8 +116,8 @@ class Reporter:
         ``at_once`` does not wait for the batches of meters that report in batches.
 
         Raises:
-            StripeUnreachable: items or a test clock could not be read; what was planned until then
-                stands, and the rest stays due.
+            StripeUnreachable, StripeKeyRefused: items or a test clock could not be read; what was
+                planned until then stands, and the rest stays due.
         """
         while self._book.notice(NOTICE_BATCH) == NOTICE_BATCH:
             pass
@@ -141,6 +141,8 @@ class Reporter:
         """Plan one; what Stripe refuses to show of it holds up no other customer."""
         try:
             return self._plan(due, known, at_once=at_once)
+        except StripeKeyRefused:
+            raise
         except StripeRefused as error:
             self._log.warning("report.refused", customer=due.customer, error=str(error))
             return DueOutcome.REFUSED

@@ -63,6 +63,12 @@ class StripeRefused(PortError):
     code = "stripe_refused"
 
 
+class StripeKeyRefused(StripeRefused):
+    """Stripe refused the key, or what it may do: the same for whatever is asked next."""
+
+    code = "stripe_key_refused"
+
+
 class WrongAccount(PortError):
     """The key belongs to another Stripe account or mode than this database."""
 

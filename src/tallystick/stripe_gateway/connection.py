@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import stripe
 
-from tallystick.ports.errors import StripeRefused, StripeUnreachable
+from tallystick.ports.errors import StripeKeyRefused, StripeRefused, StripeUnreachable
 from tallystick.stripe_gateway.pace import (
     BASIC_PER_SECOND_LIVE,
     BASIC_PER_SECOND_TEST,
@@ -68,6 +68,7 @@ class StripeConnection:
 
         Raises:
             StripeUnreachable: no answer, 409, 429 or 5xx; the call may be repeated.
+            StripeKeyRefused: the key is wrong, was revoked, or may not do this.
             StripeRefused: any other error answer.
         """
         self.pace.take()
@@ -84,7 +85,9 @@ class StripeConnection:
                     f"{self._shown_address} does not answer as Stripe does ({_told(error)}); is it "
                     "the address that is meant?"
                 ) from error
-            raise StripeRefused(f"Stripe refused: {error}") from error
+            of_key = isinstance(error, stripe.AuthenticationError | stripe.PermissionError)
+            refused = StripeKeyRefused if of_key else StripeRefused
+            raise refused(f"Stripe refused: {error}") from error
 
 
 def _is_strange(error: stripe.StripeError) -> bool:
