@@ -305,3 +305,9 @@ def test_a_merge_goes_on_with_each_append_and_takes_what_comes_meanwhile(log: Lo
     assert 512 < kept() < 768
     append(768, 1)
     assert merged_seq(log.connection) == 512
+    before = kept()
+    append(769, 254)  # the next one begins when the log has grown by 512 again
+    assert kept() == before
+    append(1_023, 1)
+    append(1_024, 100)
+    assert kept() > before
