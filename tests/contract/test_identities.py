@@ -268,6 +268,21 @@ def test_what_another_process_merged_leaves_the_memory_of_one_that_only_looks(
     other.connection.close()
 
 
+def test_what_another_process_archived_is_known_to_one_that_never_read_it(
+    path: Path, log: Log
+) -> None:
+    other = Log(connect(path))
+    names = names_of(0, 40)
+    other.append(names)
+    merge_upto(other.connection, 39, 100)
+    other.connection.execute("DELETE FROM usage_events WHERE seq <= 39")
+    log.index.load(log.connection)
+    assert log.places(names) == list(range(1, 41))
+    log.append(["new"])
+    assert log.places([*names, "new"]) == list(range(1, 42))
+    other.connection.close()
+
+
 def test_only_what_gathers_is_written_into_the_filter(log: Log) -> None:
     def parts() -> int:
         (found,) = log.connection.execute("SELECT COUNT(*) FROM identity_filter").fetchone()
