@@ -222,7 +222,7 @@ class Tallystick:
             customers=self.customers,
             router=router,
             periods=self.billing_periods,
-            planner=Planner(self.book, self.counted_events),
+            planner=Planner(self.book, self.counted_events, self.stuck_reports),
             placer=Placer(self.book, self.period_book, self.clock),
             clock=self.clock,
         )

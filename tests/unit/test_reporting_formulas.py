@@ -342,6 +342,37 @@ def test_a_clock_that_is_set_back_takes_nothing_back(rig: Rig, customer: str) ->
     assert rig.at_stripe(customer) == 23
 
 
+def test_a_count_that_cannot_be_taken_back_is_one_event_less_later(rig: Rig) -> None:
+    gone = rig.use("cat", 1)
+    settle(rig)
+    rig.wait(2 * DAY_US)
+    correct(rig, gone)
+    settle(rig)
+    assert shown(rig, "cat")[-1] == (-1, "parked", True)
+    for measured in (1, 2):
+        rig.use("cat", 1)
+        settle(rig)
+        assert rig.at_stripe("cat") == measured
+    assert [state for _, state, _ in shown(rig, "cat")] == ["delivered", "replaced", "delivered"]
+
+
+@pytest.mark.parametrize("rig", [{"thresholds": True}], indirect=True)
+def test_what_cannot_be_taken_back_of_records_is_less_to_be_added_later(rig: Rig) -> None:
+    for value, told in ((20, 20), (-20, 20), (5, 20), (25, 30)):
+        rig.use("leo", value)
+        settle(rig)
+        rig.wait(MINUTE_US)
+        assert rig.at_stripe("leo") == told
+
+
+def test_usage_below_zero_is_set_off_against_what_comes_later(rig: Rig) -> None:
+    for value, told in ((-5, 0), (10, 5)):
+        rig.use("leo", value)
+        settle(rig)
+        rig.wait(MINUTE_US)
+        assert rig.at_stripe("leo") == told
+
+
 def test_what_stripe_never_counted_and_was_cancelled_is_told_no_more(rig: Rig) -> None:
     rig.faults({"kind": "meter_event_rejection", "times": 1})
     gone = rig.use("ada", 5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tallystick.domain.instants import MINUTE_US, SECOND_US
 from tallystick.domain.meters import StripeFormula
@@ -32,6 +32,7 @@ from tallystick.domain.usage_records import (
     plan_increments,
     records_of,
 )
+from tallystick.ports.outbox import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from tallystick.domain.subscriptions import CustomerLink
     from tallystick.ports.counted_events import CountedEvents
     from tallystick.ports.event_store import StoredEvent
-    from tallystick.ports.outbox import ReportBook
+    from tallystick.ports.outbox import ReportBook, StuckReports
 
 EVENTS_MAX = 1_000
 """Reports of single events that one plan writes: bounds how long other writers wait for it."""
@@ -60,6 +61,14 @@ START_OF_TIME = -(1 << 62)
 _AT_STRIPE = (ReportState.PENDING, ReportState.DELIVERED)
 """States of reports that Stripe has, or will have."""
 
+_UNTELLABLE = (
+    ParkReason.NOT_CANCELLABLE,
+    ParkReason.NO_RECORD,
+    ParkReason.NO_TIMESTAMP,
+    ParkReason.TOO_MANY_DIGITS,
+)
+"""Why a difference was parked that may be told together with others while its period is open."""
+
 _ONE = Decimal(1)
 
 
@@ -74,12 +83,13 @@ class Usage(NamedTuple):
 
 class Plan(NamedTuple):
     """Reports to be written; ``waits`` if more is to be planned a little later, and ``has_more`` if
-    at once.
+    at once. ``withheld`` are parked ones that are to count no more before anything is planned.
     """
 
     reports: tuple[PlannedReport, ...] = ()
     waits: bool = False
     has_more: bool = False
+    withheld: tuple[UsageReport, ...] = ()
 
 
 class Draft(NamedTuple):
@@ -170,24 +180,40 @@ class Draft(NamedTuple):
 class Planner:
     """Makes plans of differences, from what was reported before."""
 
-    def __init__(self, book: ReportBook, counted: CountedEvents) -> None:
+    def __init__(self, book: ReportBook, counted: CountedEvents, stuck: StuckReports) -> None:
         self._book = book
         self._counted = counted
+        self._stuck = stuck
 
     def plan(self, draft: Draft) -> Plan:
-        """Return the reports that bring Stripe's figure to the measured one."""
+        """Return the reports that bring Stripe's figure to the measured one.
+
+        What could not be told by itself is planned again with the next difference: a count that
+        cannot be taken back is one event less to be told, once more is used.
+        """
         if draft.reason is not None:
             return draft.whole()
-        if draft.route.way is ReportWay.USAGE_RECORDS:
-            return _plan_records(draft, self._reports(draft))
-        match draft.usage.meter.formula:
-            case StripeFormula.SUM:
-                return self._plan_difference(draft)
-            case StripeFormula.COUNT:
-                return self._plan_events(draft)
-            case StripeFormula.LAST:
-                return _plan_level(draft, self._reports(draft))
-        assert_never(draft.usage.meter.formula)
+        is_recorded = draft.route.way is ReportWay.USAGE_RECORDS
+        formula = draft.usage.meter.formula
+        if formula is StripeFormula.SUM and not is_recorded:
+            return self._plan_difference(draft)
+        reports = self._reports(draft)
+        withheld = tuple(
+            one for one in reports if one.state is ReportState.PARKED and one.reason in _UNTELLABLE
+        )
+        if withheld:
+            return Plan(withheld=withheld)
+        if is_recorded:
+            return _plan_records(draft, reports)
+        if formula is StripeFormula.COUNT:
+            return self._plan_events(draft, reports)
+        return _plan_level(draft, reports)
+
+    def plan_again(self, withheld: Iterable[UsageReport], now: int) -> None:
+        """Let parked reports count no more: the next difference is told together with theirs."""
+        decision = Decision("tallystick", "planned again with later usage", now)
+        for report in withheld:
+            self._stuck.replace(report, None, decision)
 
     def _reports(self, draft: Draft) -> list[UsageReport]:
         """Return the period's reports that Stripe's figure of the route is made of."""
@@ -205,12 +231,11 @@ class Planner:
         parts = split_for_stripe(draft.difference)
         return Plan(tuple(draft.report(place, part) for place, part in enumerate(parts)))
 
-    def _plan_events(self, draft: Draft) -> Plan:
+    def _plan_events(self, draft: Draft, reports: list[UsageReport]) -> Plan:
         """Return one report for each event that is new, or a cancellation for each that is gone.
 
         Where some are new and others gone, they stand for each other: only the number counts.
         """
-        reports = self._reports(draft)
         events = [
             stored
             for stored in self._counted.counted(

@@ -24,7 +24,7 @@ from tallystick.pipeline.planning import (
 from tallystick.ports.errors import StripeKeyRefused, StripeRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tallystick.billing.billing_periods import BillingPeriods
     from tallystick.billing.usage_routes import UsageRoute, UsageRouter
@@ -162,7 +162,7 @@ class Reporter:
             return DueOutcome.RACED
         if not routes:
             return DueOutcome.UNSUBSCRIBED
-        plans = [self._difference(usage, route) for route in routes]
+        plans = self._plans(usage, routes)
         reports = [report for plan in plans for report in plan.reports]
         waiting = self._waiting(usage, periods)
         again_at = self._due_again_at(usage, periods, waiting)
@@ -178,6 +178,15 @@ class Reporter:
         if not reports and waiting.outside:
             return DueOutcome.OUTSIDE_PERIODS
         return _outcome(reports)
+
+    def _plans(self, usage: Usage, routes: Iterable[UsageRoute]) -> list[Plan]:
+        """Plan each route, once what is withheld of it counts no more."""
+        while True:
+            plans = [self._difference(usage, route) for route in routes]
+            withheld = [report for plan in plans for report in plan.withheld]
+            if not withheld:
+                return plans
+            self._planner.plan_again(withheld, self._clock.now())
 
     def _due_again_at(
         self, usage: Usage, periods: tuple[Period, ...], waiting: _Waiting
