@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import stripe
 
 from tallystick.ports.stripe import Attempt, AttemptResult
-from tallystick.stripe_gateway.connection import is_passing
+from tallystick.stripe_gateway.connection import is_passing, is_strange
 
 if TYPE_CHECKING:
     from tallystick.stripe_gateway.pace import Pace
@@ -32,6 +32,10 @@ _TOO_LATE = (
 
 _TOO_LATE_CODES = ("timestamp_too_far_in_past",)
 
+_OF_THE_CALL = (stripe.AuthenticationError, stripe.PermissionError, stripe.IdempotencyError)
+"""Refusals that say nothing about the report: of a key that is wrong, was revoked or may not do
+this, and of a request key whose first use is remembered with other parameters."""
+
 
 def attempt_of(error: stripe.StripeError, pace: Pace) -> Attempt:
     """Return what an error means for the reports that were sent; a 429 slows the pace down."""
@@ -44,11 +48,7 @@ def attempt_of(error: stripe.StripeError, pace: Pace) -> Attempt:
         return Attempt(AttemptResult.KNOWN, code, message)
     if error.http_status is None:
         return Attempt(AttemptResult.UNKNOWN, code, message)
-    if is_passing(error):
-        return Attempt(AttemptResult.FAILED, code, message)
-    if isinstance(error, stripe.IdempotencyError | stripe.AuthenticationError):
-        # a key that is wrong or was revoked says nothing about the report; nor does a request
-        # key whose first use is remembered with other parameters
+    if is_passing(error) or is_strange(error) or isinstance(error, _OF_THE_CALL):
         return Attempt(AttemptResult.FAILED, code, message)
     if code in _TOO_LATE_CODES or message.startswith(_TOO_LATE):
         return Attempt(AttemptResult.TOO_LATE, code, message)

@@ -80,7 +80,7 @@ class StripeConnection:
         except stripe.StripeError as error:
             if is_passing(error):
                 raise StripeUnreachable(f"Stripe cannot be reached now: {_told(error)}") from error
-            if _is_strange(error):
+            if is_strange(error):
                 raise StripeRefused(
                     f"{self._shown_address} does not answer as Stripe does ({_told(error)}); is it "
                     "the address that is meant?"
@@ -90,13 +90,13 @@ class StripeConnection:
             raise refused(f"Stripe refused: {error}") from error
 
 
-def _is_strange(error: stripe.StripeError) -> bool:
+def is_strange(error: stripe.StripeError) -> bool:
     """Tell whether an answer is somebody else's: a page of a proxy, mostly."""
     return error.http_status is not None and error.error is None
 
 
 def _told(error: stripe.StripeError) -> str:
-    return f"HTTP status {error.http_status}" if _is_strange(error) else str(error)
+    return f"HTTP status {error.http_status}" if is_strange(error) else str(error)
 
 
 def is_passing(error: stripe.StripeError) -> bool:

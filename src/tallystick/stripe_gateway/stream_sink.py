@@ -26,6 +26,9 @@ EVENTS_MAX = 100
 SESSION_SECONDS = 13 * 60
 """A session lasts 15 minutes; it is renewed before, because requests are under way at its end."""
 
+_OF_ONE = (AttemptResult.REFUSED, AttemptResult.TOO_LATE, AttemptResult.KNOWN)
+"""What Stripe says of a single report, whichever of a request's it is."""
+
 
 class _Session(NamedTuple):
     client: stripe.StripeClient
@@ -60,11 +63,11 @@ class MeterEventStreamSink:
     def send(self, dispatches: Sequence[Dispatch]) -> list[Attempt]:
         """Tell Stripe once. Never raises for what Stripe or the network answers.
 
-        A request that is refused as a whole is taken apart, so that one report that cannot be sent
-        does not keep its neighbours back.
+        A request that is refused as a whole is taken apart, so that one report that cannot be sent,
+        or is known, does not speak for its neighbours.
         """
         attempt = self._send(dispatches)
-        if attempt.result is AttemptResult.REFUSED and len(dispatches) > 1:
+        if attempt.result in _OF_ONE and len(dispatches) > 1:
             return [self._send([dispatch]) for dispatch in dispatches]
         return [attempt] * len(dispatches)
 
