@@ -320,6 +320,15 @@ def test_a_rejection_ends_a_report_and_lets_the_next_one_go(
     assert settle(store, claim) == [claim]
 
 
+def test_what_a_total_had_is_not_rejected(store: Tallystick) -> None:
+    plan(store, planned())
+    (claim,) = taken(store)
+    settle(store, claim, DELIVERED)
+    store.confirmations.verify([only(store)], NOW + 1)
+    assert not store.confirmations.reject(claim.report.identifier, "another attempt's", NOW + 2)
+    assert (only(store).state, only(store).verified_at) == (DELIVERED, NOW + 1)
+
+
 @pytest.mark.parametrize("state", [PENDING, DELIVERED, UNRESOLVED, DEAD, ReportState.REPLACED])
 def test_what_another_report_takes_back_is_not_rejected(
     store: Tallystick, state: ReportState

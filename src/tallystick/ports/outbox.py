@@ -252,9 +252,10 @@ class Confirmations(Protocol):
     def reject(self, identifier: str, reason: str, now: int) -> bool:
         """Mark a report dead that Stripe took and did not count; False if there is no such one.
 
-        A report that is dead or replaced already is left as it is, and so is one that another
-        report takes back: the two count for nothing together. A pending one may be rejected: its
-        answer was lost, and Stripe's later word is the outcome.
+        A report that is dead or replaced already is left as it is, and so is one that is verified,
+        because a total had it, and one that another report takes back: the two count for nothing
+        together. A pending one may be rejected: its answer was lost, and Stripe's later word is the
+        outcome.
         """
         ...
 

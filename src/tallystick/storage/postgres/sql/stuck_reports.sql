@@ -23,12 +23,14 @@ SELECT id, customer, stripe_customer_id, meter_key, period_start_at, period_end_
 FROM usage_reports WHERE identifier = %s;
 
 -- name: reject
--- Not what is taken back, or may be: to cancel what Stripe never counted changes nothing there, so
--- that both count for nothing together.
+-- Not what is verified: a total had it, and the refusal is another attempt's. Nor what is taken back,
+-- or may be: to cancel what Stripe never counted changes nothing there, so that both count for
+-- nothing together.
 UPDATE usage_reports SET
-    state = 'dead', stage = 'settled', reason = %(reason)s, settled_at = %(now)s, verified_at = NULL,
+    state = 'dead', stage = 'settled', reason = %(reason)s, settled_at = %(now)s,
     maybe_taken = false
 WHERE identifier = %(identifier)s AND state IN ('pending', 'delivered', 'unresolved')
+    AND verified_at IS NULL
     AND NOT EXISTS (
         SELECT 1 FROM usage_reports AS cancellation WHERE cancellation.cancels = %(identifier)s
             AND cancellation.state IN ('pending', 'delivered', 'unresolved')
