@@ -21,6 +21,7 @@ from tallystick.domain.aggregation import quantity_of
 from tallystick.domain.instants import MINUTE_US, SECOND_US, format_instant
 from tallystick.domain.quantity import add_all
 from tallystick.oversight.invariants import check_store, check_stripe
+from tallystick.pipeline.planning import BEHIND_US
 from tallystick.ports.clock import SystemClock
 from tallystick.ports.errors import PortError
 from tallystick.wiring import Tallystick
@@ -242,8 +243,8 @@ class Chaos:
         self._set_faults([])
         with Tallystick(self._settings) as product:
             # the newest events are a second in the past, and a usage record never carries the
-            # minute in which its period began
-            over_at = (self._began_at // MINUTE_US + 1) * MINUTE_US + 2 * SECOND_US
+            # minute in which its period began, nor the seconds before it is made
+            over_at = (self._began_at // MINUTE_US + 1) * MINUTE_US + BEHIND_US + 2 * SECOND_US
             time.sleep(max(1.1, (over_at - product.clock.now()) / SECOND_US))
             product.reporter.run(at_once=True)
         with Tallystick(self._settings, LaterClock()) as product:

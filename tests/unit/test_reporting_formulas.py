@@ -12,7 +12,9 @@ from tallystick.domain.reports import ReportState
 from tallystick.oversight.invariants import check_store, check_stripe
 from tallystick.pipeline.confirm import ConfirmOutcome
 from tallystick.ports.outbox import Decision
+from tallystick.wiring import Tallystick
 from tests.fixtures.billed_customers import COUNTING, LEVELS, METER
+from tests.fixtures.clock import FakeClock
 from tests.fixtures.clocked_sandbox import ClockedSandbox
 from tests.fixtures.reporting_rig import JANUARY, Rig
 
@@ -363,6 +365,20 @@ def test_what_cannot_be_taken_back_of_records_is_less_to_be_added_later(rig: Rig
         settle(rig)
         rig.wait(MINUTE_US)
         assert rig.at_stripe("leo") == told
+
+
+@pytest.mark.parametrize("rig", [{"on_test_clock": False}], indirect=True)
+def test_records_are_taken_though_our_clock_is_ahead_of_stripes(rig: Rig) -> None:
+    rig.product.close()
+    ours = FakeClock(rig.clock.now() + 5 * SECOND_US)
+    rig.product = Tallystick(rig.settings, ours)
+    for value in (3, 4, 5):
+        rig.customers.use(rig.product, "leo", ours.now() - SECOND_US, value)
+        rig.flush()
+        ours.advance(MINUTE_US)
+        rig.wait(MINUTE_US)
+    assert shown(rig, "leo") == [(value, "delivered", False) for value in (3, 4, 5)]
+    assert rig.at_stripe("leo") == 12
 
 
 def test_usage_below_zero_is_set_off_against_what_comes_later(rig: Rig) -> None:

@@ -56,6 +56,10 @@ processes them, within seconds."""
 AHEAD_MAX_US = 4 * MINUTE_US
 """How far ahead of the customer's clock a level may lie: Stripe takes five minutes."""
 
+BEHIND_US = 10 * SECOND_US
+"""How far behind the customer's clock a usage record lies at least: Stripe refuses those of its
+future, and our clock may be ahead of its."""
+
 START_OF_TIME = -(1 << 62)
 
 _AT_STRIPE = (ReportState.PENDING, ReportState.DELIVERED)
@@ -251,14 +255,14 @@ class Planner:
 def is_too_early(route: UsageRoute, as_of: int) -> bool:
     """Tell whether no second of the period's may carry a usage record yet.
 
-    Records lie in the past and outside the minute in which the period began: Stripe refuses some of
-    that minute (seen by users, who add minutes to a new subscription's first record).
+    Records lie surely in the past and outside the minute in which the period began: Stripe refuses
+    some of that minute (seen by users, who add minutes to a new subscription's first record).
     """
     span = timestamp_span(route.period, START_OF_TIME)
     return (
         route.way is ReportWay.USAGE_RECORDS
         and span is not None
-        and route.period.start_at < as_of <= span[0] * SECOND_US
+        and route.period.start_at < as_of <= span[0] * SECOND_US + BEHIND_US
     )
 
 
@@ -397,7 +401,7 @@ def _plan_records(draft: Draft, reports: list[UsageReport]) -> Plan:
         withheld = (*withheld, ReportState.UNRESOLVED)
     goal = _goal(draft, reports, withheld)
     records = records_of(one for one in reports if one.state in _AT_STRIPE)
-    latest = (draft.window.end_at - 1) // SECOND_US
+    latest = (min(draft.window.end_at, draft.usage.now - BEHIND_US) - 1) // SECOND_US
     change = plan_increments if draft.route.is_increment else plan_changes
     changes = change(how, goal, records, (span[0], min(span[1], latest)))
     if not changes:
