@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tallystick.billing.inbox import arrived
 from tallystick.domain.instants import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from tallystick.domain.periods import Period
 from tallystick.domain.reports import ReportState
 from tallystick.domain.usage_records import RecordAggregation, figure_of
 from tallystick.oversight.invariants import check_store, check_stripe
+from tallystick.ports.inbox import Brought
 from tallystick.ports.outbox import Decision
 from tests.fixtures.billed_customers import METER
 from tests.fixtures.clocked_sandbox import ClockedSandbox
@@ -58,6 +60,13 @@ def move(rig: Rig, name: str, *, is_heard: bool = True) -> int:
         rig.customers.let_webhooks_arrive(rig.product)
     rig.wait(10 * MINUTE_US)
     return at
+
+
+def hear(rig: Rig, body: bytes) -> None:
+    """Let one event arrive, and tell Stripe what follows from it with the next usage."""
+    rig.product.inbox.add(arrived(body, Brought.WEBHOOK), rig.clock.now()).result()
+    assert set(rig.product.inbox_worker.run()) == {"settled"}
+    use(rig, 1)
 
 
 def use(rig: Rig, value: int) -> None:
@@ -154,6 +163,54 @@ def test_an_item_that_is_read_first_at_its_new_price_is_sorted(rig: Rig) -> None
     assert recorded(rig, "recorded_dearer", Period(at, JANUARY.end_at)) == 5
     assert late(rig) == []
     assert compared(rig).findings == ()
+
+
+@of_each(every=15)
+def test_records_whose_price_turns_out_to_be_another_one_are_counted_anew(rig: Rig) -> None:
+    rig.use("leo", 10)
+    rig.wait(16 * MINUTE_US)
+    at = move(rig, "recorded_dearer", is_heard=False)
+    rig.product.reporter.run()  # until the end of a batch before the change, at the new price
+    rig.product.deliverer.run()
+    rig.customers.use(rig.product, "leo", at - 5 * MINUTE_US, 7)
+    rig.product.reporter.run()
+    rig.product.deliverer.run()
+    assert recorded(rig, "recorded_dearer", Period(START, at)) == 17
+    rig.customers.let_webhooks_arrive(rig.product)
+    use(rig, 5)
+    assert recorded(rig, "recorded", Period(START, at)) == 17
+    assert recorded(rig, "recorded_dearer", Period(at, JANUARY.end_at)) == 5
+    assert late(rig) == []
+    assert compared(rig).findings == ()
+    settled = len(rig.product.book.reports("leo"))
+    use(rig, 4)
+    assert len(rig.product.book.reports("leo")) == settled + 1  # all is sorted by now
+    assert verified_after_a_day(rig)
+
+
+@of_each(every=15)
+def test_events_in_any_order_leave_each_price_its_own(rig: Rig) -> None:
+    """The price of a stretch turns out to be another one, while its bounds stay."""
+    rig.use("leo", 10)
+    rig.wait(16 * MINUTE_US)
+    first = move(rig, "recorded_dearer", is_heard=False)
+    rig.product.reporter.run()  # until the end of a batch before the change, at the new price
+    rig.customers.use(rig.product, "leo", first - 5 * MINUTE_US, 7)
+    rig.product.reporter.run()
+    rig.product.deliverer.run()
+    second = move(rig, "metered", is_heard=False)
+    told = rig.product.stripe.objects.events(None, "customer.subscription.*").bodies
+    gone, changed, created = (
+        body for body in told if rig.customers.subscriptions["leo"].encode() in body
+    )
+    hear(rig, gone)
+    assert recorded(rig, "recorded_dearer", Period(START, second)) == 17
+    for body, end_at in ((created, second), (changed, first)):
+        hear(rig, body)
+        told_too_much = -sum(quantity for quantity, _ in late(rig))  # Stripe takes nothing now
+        assert recorded(rig, "recorded", Period(START, end_at)) == 17 + told_too_much
+        assert compared(rig).findings == ()
+    assert metered(rig, Period(second, JANUARY.end_at)) == 3
 
 
 @of_each()
