@@ -11,6 +11,8 @@ BEGIN: tuple[str, dict[str, Any]] = (
     {"way": "meter_events", "how": "sum", "level": "sum", "thresholds": False},
 )
 
+BEGIN_WITH_OTHER_RECORDS: tuple[str, dict[str, Any]] = ("begin", {**BEGIN[1], "then": "max"})
+
 BROKEN_ONCE: dict[str, Steps] = {
     "what is missing in a total adds up in several ways": [
         ("begin", {"way": "meter_events", "how": "sum", "level": "sum", "thresholds": False}),
@@ -141,6 +143,30 @@ BROKEN_ONCE: dict[str, Steps] = {
         ("change_price", {"customer": "bob", "name": "recorded", "is_late": True}),
         ("deliver", {"used": [("bob", 25)]}),
         ("wait", {"minutes": 1_000, "used": [("bob", 43)]}),
+    ],
+    "an item moves from one legacy price to another before it is heard of": [
+        BEGIN_WITH_OTHER_RECORDS,
+        ("deliver", {"used": [("leo", 10)]}),
+        ("change_price", {"customer": "leo", "name": "recorded_dearer", "is_late": True}),
+        ("deliver", {"used": [("leo", 5)]}),
+        ("webhooks_arrive", {}),
+        ("deliver", {"used": [("leo", 7)]}),
+    ],
+    "an item comes back to a legacy price": [
+        BEGIN_WITH_OTHER_RECORDS,
+        ("deliver", {"used": [("leo", 10)]}),
+        ("change_price", {"customer": "leo", "name": "metered"}),
+        ("deliver", {"used": [("leo", 5)]}),
+        ("change_price", {"customer": "leo", "name": "recorded_dearer", "is_late": True}),
+        ("deliver", {"used": [("leo", 7)]}),
+    ],
+    "a record may have arrived before its item got a meter": [
+        BEGIN_WITH_OTHER_RECORDS,
+        ("deliver", {"used": [("leo", 10)]}),
+        ("fail", {"kind": "cut_after", "path": "/v1/subscription_items/*", "times": 1, "skip": 0}),
+        ("deliver", {"used": [("leo", 5)]}),
+        ("change_price", {"customer": "leo", "name": "metered", "is_late": True}),
+        ("deliver", {"used": [("leo", 7)]}),
     ],
 }
 """Each by what it showed."""
