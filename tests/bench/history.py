@@ -257,7 +257,7 @@ class History:
             (*part, part.event_count, part.day_at + DAY_US),
         )
         connection.execute("COMMIT")
-        known.add(key for key, _ in entries)
+        known.add([key for key, _ in entries])
 
     def _close(self, connection: sqlite3.Connection) -> None:
         """Say how far everything is done."""
