@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 GROUP_EVENTS_MAX = 4_000
 """Events of one append, unless a single request has more: bounds how long the first one waits."""
 
-UNDER_WAY_MAX = 2
-"""Appends with the store at once: one is prepared while the other is made durable."""
+UNDER_WAY_MAX = 3
+"""Appends with the store at once: while one is made durable others wait there, however long the
+next one takes to prepare; those that wait are stored together."""
 
 WAITING_EVENTS_MAX = 200_000
 """Events that wait for an append; more is refused, because waiting would not end."""
