@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from tests.fixtures.postgres import PostgresServer
 
 IDLE = "idle_in_transaction_session_timeout"
+_COMMITTED = b"COMMIT\0"
+"""How the server says that it has committed."""
 
 
 @pytest.fixture
@@ -90,7 +92,11 @@ class CuttingProxy:
     def _to_client(
         self, client: socket.socket, server: socket.socket, is_cut: threading.Event
     ) -> None:
-        while (answer := _received(server)) and not is_cut.is_set():
+        told = b""
+        while answer := _received(server):
+            told = told[-len(_COMMITTED) :] + answer
+            if is_cut.is_set() and _COMMITTED in told:  # answers to what came before are passed on
+                break
             _send(client, answer)
         _end(client, server)
 
