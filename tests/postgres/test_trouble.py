@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tests.fixtures.postgres import PostgresServer
 
 IDLE = "idle_in_transaction_session_timeout"
+MARK = b"marked"
 _COMMITTED = b"COMMIT\0"
 """How the server says that it has committed."""
 
@@ -49,8 +50,8 @@ def store(postgres_url: str) -> Iterator[Store]:
 
 
 class CuttingProxy:
-    """Stands between a client and the server, and cuts the line at the next commit if told to:
-    before the server hears of it, or after it has done it.
+    """Stands between a client and the server, and cuts the line, if told to, at the commit of the
+    transaction in which ``MARK`` is sent: before the server hears of it, or after it has done it.
     """
 
     def __init__(self, port: int) -> None:
@@ -80,12 +81,16 @@ class CuttingProxy:
     def _to_server(
         self, client: socket.socket, server: socket.socket, is_cut: threading.Event
     ) -> None:
+        since_commit = b""
         while sent := _received(client):
-            if b"COMMIT" in sent and self.cut is not None:
-                when, self.cut = self.cut, None
-                if when == "before":
-                    break
-                is_cut.set()
+            since_commit += sent
+            if b"COMMIT" in sent:
+                if MARK in since_commit and self.cut is not None:
+                    when, self.cut = self.cut, None
+                    if when == "before":
+                        break
+                    is_cut.set()
+                since_commit = b""
             _send(server, sent)
         _end(client, server)
 
@@ -148,11 +153,11 @@ def test_a_connection_lost_in_a_commit_leaves_the_outcome_open(
 ) -> None:
     with proxied(postgres_url) as (proxy, url), opened(url) as store:
         store.events.append([event("first")], NOW).result()
-        store.settle()  # the next commit is the one to be cut off
+        pair = [event(f"{MARK.decode()}-{name}") for name in "ab"]
         proxy.cut = when
         with pytest.raises(StoreOutcomeUnknown, match="send the same again"):
-            store.events.append([event("a"), event("b")], NOW).result()
-        again = store.events.append([event("a"), event("b")], NOW).result()
+            store.events.append(pair, NOW).result()
+        again = store.events.append(pair, NOW).result()
         assert again == [then, then]
         assert (store.events.count(), store.total()) == (3, Decimal(3))
         assert store.findings() == []
