@@ -30,13 +30,6 @@ HOWS = ("sum", "max", "last_during_period")
 PAIRS = [(how, then) for how in HOWS for then in HOWS]
 
 
-@pytest.fixture(scope="module")
-def clocked() -> Iterator[ClockedSandbox]:
-    sandbox = ClockedSandbox()
-    yield sandbox
-    sandbox.stop()
-
-
 @pytest.fixture
 def rig(clocked: ClockedSandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
     made = Rig(clocked, tmp_path, "meter_events", **getattr(request, "param", {}))

@@ -28,13 +28,6 @@ ADJUSTMENTS = "*/billing/meter_event_adjustments"
 EVENTS = "*/billing/meter_events"
 
 
-@pytest.fixture(scope="module")
-def clocked() -> Iterator[ClockedSandbox]:
-    sandbox = ClockedSandbox()
-    yield sandbox
-    sandbox.stop()
-
-
 @pytest.fixture
 def rig(clocked: ClockedSandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
     options: dict[str, Any] = dict(getattr(request, "param", {}))

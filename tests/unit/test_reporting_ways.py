@@ -25,13 +25,6 @@ if TYPE_CHECKING:
     from tallystick.ports.stripe import Attempt, Dispatch
 
 
-@pytest.fixture(scope="module")
-def clocked() -> Iterator[ClockedSandbox]:
-    sandbox = ClockedSandbox()
-    yield sandbox
-    sandbox.stop()
-
-
 @pytest.fixture
 def rig(clocked: ClockedSandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
     way, how = getattr(request, "param", ("meter_events", "sum"))

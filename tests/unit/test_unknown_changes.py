@@ -25,13 +25,6 @@ if TYPE_CHECKING:
     from tallystick.domain.reports import UsageReport
 
 
-@pytest.fixture(scope="module")
-def clocked() -> Iterator[ClockedSandbox]:
-    sandbox = ClockedSandbox()
-    yield sandbox
-    sandbox.stop()
-
-
 @pytest.fixture
 def rig(clocked: ClockedSandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
     made = Rig(clocked, tmp_path, "meter_events", **getattr(request, "param", {}))
